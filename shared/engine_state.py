@@ -1,0 +1,40 @@
+"""The engine key, lens → Redis: an engine announces itself and its latest state. Only its absence removes an engine."""
+
+from collections.abc import Mapping
+
+from shared.wire import Message
+
+
+class EngineState(Message, frozen=True, kw_only=True):
+    """One engine as its lens last saw it; written on change and at least once a second."""
+
+    engine: str
+    url: str
+    """Where lens answers, as `http://host:port`."""
+    model: str
+    executor: str
+    hardware_class: str
+    emulated: bool
+    announced_at_s: float
+    """Redis TIME at writing; ages are taken from the same clock."""
+    draining: bool = False
+    serving: bool = True
+    """False while the engine behind lens is away."""
+    max_context_tokens: int
+    max_running: int
+    """Sequences that can be in the engine at once."""
+    step_tokens: int
+    """The most tokens that one step runs."""
+    step_target_ms: float
+    """The step time that lens plans for."""
+    kv_blocks_total: int
+    kv_block_tokens: int
+    kv_blocks_free: int
+    decode_seqs: int = 0
+    kv_tokens: int = 0
+    """Tokens in the cache, summed over sequences."""
+    waiting_requests: int = 0
+    waiting_prefill_tokens: int = 0
+    """Prompt tokens not yet computed, of requests waiting and running."""
+    admitted: Mapping[str, int] = {}
+    """The highest dispatch number admitted, by router replica."""

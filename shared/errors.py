@@ -1,0 +1,85 @@
+"""Errors that a client sees, in OpenAI's form; raised anywhere, turned into a response once at the edge.
+
+ApiError
+ ├─ BadRequest         400  the request cannot be run as it stands; names the field
+ ├─ NotFound           404  no such model
+ ├─ TooLarge           413  the body is over the limit
+ ├─ Overloaded         429  no room now; try again later
+ ├─ EngineFailed       502  the engine failed while answering
+ └─ Unavailable        503  nothing can answer now
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class ApiError(Exception):
+    """Attributes as in OpenAI's error body; `headers` go with the response."""
+
+    status = 500
+    type = "server_error"
+    code: str | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or type(self).code
+        self.headers = dict(headers or {})
+
+    def body(self) -> bytes:
+        """The JSON body `{"error": {"message", "type", "param", "code"}}`."""
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return msgspec.json.encode({"error": error})
+
+
+class BadRequest(ApiError):
+    """The request cannot be run as it stands; `param` names the field."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class NotFound(ApiError):
+    """What the request names is not here."""
+
+    status = 404
+    type = "invalid_request_error"
+
+
+class TooLarge(ApiError):
+    """The body is over the limit."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+
+
+class Overloaded(ApiError):
+    """No room now."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "overloaded"
+
+
+class EngineFailed(ApiError):
+    """The engine failed while answering."""
+
+    status = 502
+    code = "engine_failed"
+
+
+class Unavailable(ApiError):
+    """Nothing can answer now."""
+
+    status = 503
+    code = "unavailable"

@@ -1,0 +1,19 @@
+"""HTTP headers beside the SLO ones: between router and lens, and from the router to the client."""
+
+REQUEST_ID = "x-request-id"
+"""The client's name for its request, or one made for it; echoed, and in every log line of the request."""
+
+DISPATCH = "x-synergy-dispatch"
+"""Router → lens: `replica:number`, counting this replica's dispatches to this engine from 1."""
+
+ENGINE = "x-synergy-engine"
+"""Router → client: the engine that answers."""
+
+PREDICTED_TTFT_MS = "x-synergy-predicted-ttft-ms"
+"""Router → lens and client: time to first token foreseen when the request was sent."""
+
+PREDICTED_TPOT_MS = "x-synergy-predicted-tpot-ms"
+"""Router → lens and client: time per output token foreseen when the request was sent."""
+
+ROUTE_REASON = "x-synergy-route-reason"
+"""Router → client: why that engine."""

@@ -1,0 +1,63 @@
+"""Settings from the environment, checked at start; an error names the key and says what was wrong with its value."""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class InvalidSettings(SystemExit):
+    """Settings that cannot be used; as an exit it prints one line a key, and no traceback.
+
+    Attributes:
+        problems: what was wrong, by environment key.
+    """
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        super().__init__("\n".join(f"{key}: {problem}" for key, problem in self.problems.items()))
+
+
+class Settings(BaseSettings):
+    """What a service reads from the environment; a field `port` under prefix `PRISM_` is the key `PRISM_PORT`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+
+SettingsType = TypeVar("SettingsType", bound=Settings)
+
+
+def load(settings: type[SettingsType]) -> SettingsType:
+    """These settings from the environment.
+
+    Raises:
+        InvalidSettings: a key is missing, or its value cannot be used.
+    """
+    try:
+        return settings()
+    except ValidationError as error:
+        prefix = settings.model_config.get("env_prefix", "")
+        problems = {}
+        for detail in error.errors(include_url=False):
+            field = str(detail["loc"][0])
+            alias = settings.model_fields[field].validation_alias
+            key = alias if isinstance(alias, str) else f"{prefix}{field}".upper()
+            problems[key] = detail["msg"] + _shown(os.environ.get(key))
+        raise InvalidSettings(problems) from None
+
+
+def _shown(value: str | None) -> str:
+    holds_credentials = value is not None and "@" in value
+    return "" if value is None or holds_credentials else f" (it is {value!r})"
+
+
+def _check_no_spaces(value: str) -> str:
+    if not value or any(character.isspace() or character in "*>." for character in value):
+        raise ValueError("must be a name without spaces, dots or wildcards")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_check_no_spaces)]
+"""A name that may stand in a NATS subject and a Redis key."""
