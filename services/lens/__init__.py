@@ -1,0 +1,1 @@
+"""LENS: the batching frontend of one engine."""

@@ -1,0 +1,38 @@
+"""Whether a request can be run here at all, and with which limits; said before it waits."""
+
+from shared.errors import BadRequest, NotFound, Overloaded
+from shared.step import EngineInfo
+
+
+def check_model(requested: str, served: str) -> None:
+    """Raises NotFound where another model is asked for."""
+    if requested != served:
+        message = f"the model {requested!r} does not exist here; there is {served!r}"
+        raise NotFound(message, param="model", code="model_not_found")
+
+
+def check_queue(waiting_requests: int, max_waiting: int) -> None:
+    """Raises Overloaded where the queue is full."""
+    if waiting_requests >= max_waiting:
+        raise Overloaded(f"{waiting_requests} requests are waiting already", headers={"retry-after": "1"})
+
+
+def output_limit_tokens(prompt_ids: tuple[int, ...], requested: int | None, info: EngineInfo, param: str) -> int:
+    """The most tokens to generate behind this prompt: what was asked for, or what the context leaves.
+
+    Raises:
+        BadRequest: the prompt is empty, has a token the model lacks, or does not fit with the tokens asked for.
+    """
+    most_tokens = min(info.max_context_tokens, info.kv_blocks_total * info.kv_block_tokens)
+    room_tokens = most_tokens - len(prompt_ids)
+    if not prompt_ids:
+        raise BadRequest(f"{param} must not be empty", param=param)
+    if not all(0 <= token_id < info.vocab_size for token_id in prompt_ids):
+        raise BadRequest(f"{param} has a token outside 0…{info.vocab_size - 1}", param=param)
+    if room_tokens < 1:
+        message = f"{param} is {len(prompt_ids)} tokens long; the context holds {most_tokens} with the answer"
+        raise BadRequest(message, param=param, code="context_length_exceeded")
+    if requested is not None and requested > room_tokens:
+        message = f"max_tokens {requested} does not fit: the context holds {most_tokens} tokens and {param} takes {len(prompt_ids)}"
+        raise BadRequest(message, param="max_tokens", code="context_length_exceeded")
+    return room_tokens if requested is None else requested

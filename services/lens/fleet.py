@@ -1,0 +1,82 @@
+"""Lens and Redis: it announces its engine, and reads the forecast of its own steps."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import msgspec
+import redis.asyncio
+import redis.exceptions
+import structlog
+
+from shared.engine_state import EngineState
+from shared.forecast import Forecast
+from shared.lifecycle import Readiness
+from shared.names import ENGINE_KEY_LIFETIME_S, ENGINES_KEY, engine_key, forecast_key
+from shared.steptime import StepModel
+from shared.wire import UnreadableMessage, decode, encode
+
+log = structlog.get_logger()
+
+LEAST_ANNOUNCE_S = 0.1
+MOST_ANNOUNCE_S = 1.0
+REDIS_TIMEOUT_S = 1.0
+
+
+class Fleet:
+    """This engine's place in the fleet; Redis may come and go."""
+
+    def __init__(self, redis_url: str, engine: str, readiness: Readiness) -> None:
+        self._redis = redis.asyncio.from_url(
+            redis_url, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
+        )
+        self._engine = engine
+        self._readiness = readiness
+
+    async def run(self, state: Callable[[], EngineState | None], learned: Callable[[StepModel], None]) -> None:
+        """For ever: announce the state when it has changed, and pass on the newest forecast.
+
+        Args:
+            state: the engine now; None while nothing is known of it. Its `announced_at_s` is filled in here.
+            learned: takes the step model of each forecast read.
+        """
+        announced: EngineState | None = None
+        age_s = 0.0
+        while True:
+            now = state()
+            if now is not None and (now != announced or age_s >= MOST_ANNOUNCE_S) and await self.announce(now):
+                announced, age_s = now, 0.0
+                await self._read_forecast(learned)
+            await asyncio.sleep(LEAST_ANNOUNCE_S)
+            age_s += LEAST_ANNOUNCE_S
+
+    async def announce(self, state: EngineState) -> bool:
+        """Write the engine key; False where Redis is away."""
+        try:
+            seconds, microseconds = await self._redis.time()
+            stamped = msgspec.structs.replace(state, announced_at_s=seconds + microseconds / 1e6)
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.set(engine_key(self._engine), encode(stamped), ex=ENGINE_KEY_LIFETIME_S)
+                pipeline.sadd(ENGINES_KEY, self._engine)
+                await pipeline.execute()
+        except (redis.exceptions.RedisError, OSError) as error:
+            self._readiness.lacks("redis", str(error))
+            return False
+        self._readiness.has("redis")
+        return True
+
+    async def leave(self) -> None:
+        """Take the engine out of the pool at once."""
+        with contextlib.suppress(redis.exceptions.RedisError, OSError):
+            await self._redis.delete(engine_key(self._engine))
+        await self._redis.aclose()
+
+    async def _read_forecast(self, learned: Callable[[StepModel], None]) -> None:
+        try:
+            data = await self._redis.get(forecast_key(self._engine))
+            if isinstance(data, bytes):
+                learned(decode(data, Forecast).step_model())
+        except (redis.exceptions.RedisError, OSError) as error:
+            self._readiness.lacks("redis", str(error))
+        except UnreadableMessage as error:
+            log.warning("forecast not readable; the last one stays in use", problem=str(error))

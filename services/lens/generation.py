@@ -1,0 +1,77 @@
+"""An answer in the making: tokens from the step loop to whoever reads them, and what became of the request."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from services.lens.sequence import Sequence
+from shared.errors import EngineFailed
+from shared.slo import tpot_s
+from shared.telemetry import Outcome, RequestReport
+
+
+class Foreseen(NamedTuple):
+    """What the router foresaw for the request, where one did."""
+
+    ttft_ms: float | None = None
+    tpot_ms: float | None = None
+
+
+class Generation:
+    """Tokens as they come back from the engine. Bounded by the sequence's output limit: the loop never waits for it."""
+
+    def __init__(self, sequence: Sequence) -> None:
+        self.sequence = sequence
+        self.tokens_read = 0
+        self.last_token_s: float | None = None
+        self.first_token_s: float | None = None
+        self._tokens: asyncio.Queue[int | None] = asyncio.Queue()
+
+    def push(self, token_id: int, now_s: float) -> None:
+        """Hand over a token."""
+        self.first_token_s = now_s if self.first_token_s is None else self.first_token_s
+        self.last_token_s = now_s
+        self._tokens.put_nowait(token_id)
+
+    def close(self) -> None:
+        """No token follows; the sequence's outcome says why."""
+        self._tokens.put_nowait(None)
+
+    async def __aiter__(self) -> AsyncIterator[int]:
+        """The tokens, to the end.
+
+        Raises:
+            EngineFailed: the engine could not finish the answer.
+        """
+        while (token_id := await self._tokens.get()) is not None:
+            self.tokens_read += 1
+            yield token_id
+        if self.sequence.outcome is Outcome.FAILED:
+            raise EngineFailed("the engine failed while answering")
+
+    def report(self, foreseen: Foreseen, now_s: float) -> RequestReport:
+        """What was promised, foreseen and done; the sequence must have ended."""
+        sequence = self.sequence
+        assert sequence.outcome is not None, "only an ended request is reported"
+        e2e_s = (self.last_token_s or now_s) - sequence.arrival_s
+        ttft_s = None if self.first_token_s is None else self.first_token_s - sequence.arrival_s
+        per_token_s = None if ttft_s is None else tpot_s(ttft_s=ttft_s, e2e_s=e2e_s, output_tokens=self.tokens_read)
+        return RequestReport(
+            request_id=sequence.request_id,
+            slo_class=sequence.slo.name,
+            outcome=sequence.outcome,
+            prompt_tokens=len(sequence.prompt_ids),
+            output_tokens=self.tokens_read,
+            target_ttft_ms=_ms(sequence.slo.ttft_s),
+            target_tpot_ms=_ms(sequence.slo.tpot_s),
+            target_e2e_ms=_ms(sequence.slo.e2e_s),
+            predicted_ttft_ms=foreseen.ttft_ms,
+            predicted_tpot_ms=foreseen.tpot_ms,
+            ttft_ms=_ms(ttft_s),
+            tpot_ms=_ms(per_token_s),
+            e2e_ms=e2e_s * 1e3,
+        )
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1e3

@@ -1,0 +1,230 @@
+"""The step loop: plan, send ahead, take the answer, hand out tokens; and again, from an empty engine, if it was lost."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import structlog
+
+from services.lens.generation import Generation
+from services.lens.plan import PlanLimits
+from services.lens.scheduler import Progress, Scheduler, SentStep
+from services.lens.sequence import Sequence
+from shared.errors import Unavailable
+from shared.lifecycle import Readiness
+from shared.step import EngineInfo, Probe, StepPlan, StepResult
+from shared.steptime import PRIOR, StepModel
+from shared.telemetry import IdleReport, Outcome, Report, StepReport
+
+log = structlog.get_logger()
+
+STEPS_AHEAD = 2
+"""While one step runs, the next is on its way, so that the device does not wait for lens."""
+HEARTBEAT_S = 1.0
+RECONNECT_S = 0.5
+
+
+class EngineLost(Exception):
+    """The engine cannot go on with this epoch; says why. What it was running must be recomputed."""
+
+
+class EngineSession(Protocol):
+    """One epoch of an engine; answers come in the order of what was sent, and raise EngineLost if none can come."""
+
+    info: EngineInfo
+    boot_id: int
+    epoch: int
+
+    def send(self, request: StepPlan | Probe) -> None:
+        """Put a request on its way; does not wait."""
+
+    async def receive(self) -> StepResult:
+        """The next answer."""
+
+
+class StepLoop:
+    """Runs the engine of one lens; everything else on the event loop only adds, reads and ends generations."""
+
+    def __init__(
+        self,
+        connect: Callable[[], AbstractAsyncContextManager[EngineSession]],
+        report: Callable[[Report], None],
+        readiness: Readiness,
+        *,
+        target_s: float,
+        least_prefill_tokens: int,
+        step_timeout_s: float,
+        engine_patience_s: float,
+    ) -> None:
+        self.model: StepModel = PRIOR
+        """What the scheduler plans with; replaced whenever a newer forecast is read."""
+        self.scheduler: Scheduler | None = None
+        """None until the engine has answered for the first time."""
+        self.serving = asyncio.Event()
+        self._connect = connect
+        self._report = report
+        self._readiness = readiness
+        self._target_s = target_s
+        self._least_prefill_tokens = least_prefill_tokens
+        self._step_timeout_s = step_timeout_s
+        self._engine_patience_s = engine_patience_s
+        self._generations: dict[Sequence, Generation] = {}
+        self._work = asyncio.Event()
+        self._started_s = time.monotonic()
+        self._last_answer_s = self._started_s
+        self._sent_s: dict[int, float] = {}
+
+    @property
+    def generations_live(self) -> int:
+        """Requests that have not ended."""
+        return len(self._generations)
+
+    @property
+    def waiting_requests(self) -> int:
+        """Requests that are not in the engine yet."""
+        return 0 if self.scheduler is None else len(self.scheduler.waiting)
+
+    @contextlib.contextmanager
+    def generate(self, sequence: Sequence) -> Iterator[Generation]:
+        """Let the sequence be answered; leaving the context before its end cancels it.
+
+        Raises:
+            Unavailable: the engine is away.
+        """
+        if self.scheduler is None or not self.serving.is_set():
+            raise Unavailable("the engine is away", headers={"retry-after": "1"})
+        generation = self._generations[sequence] = Generation(sequence)
+        self.scheduler.add(sequence)
+        self._work.set()
+        try:
+            yield generation
+        finally:
+            self.end(sequence, Outcome.CANCELLED)
+
+    def end(self, sequence: Sequence, outcome: Outcome) -> None:
+        """End a generation from outside; without effect on one that has ended."""
+        if self._generations.pop(sequence, None) is not None and self.scheduler is not None:
+            self.scheduler.end(sequence, outcome)
+            self._work.set()
+
+    async def run(self) -> None:
+        """Serve for ever; an engine that is lost is opened again."""
+        while True:
+            try:
+                async with self._connect() as session:
+                    self._open(session)
+                    await self._serve(session)
+            except EngineLost as error:
+                self._lose(str(error))
+                await asyncio.sleep(RECONNECT_S)
+
+    async def _serve(self, session: EngineSession) -> None:
+        while True:
+            self._send_ahead(session)
+            if self._scheduler.in_flight:
+                await self._take_answer(session)
+            else:
+                await self._idle(session)
+
+    def _send_ahead(self, session: EngineSession) -> None:
+        self._work.clear()
+        limits = PlanLimits(session.info.max_step_tokens, self._least_prefill_tokens, self._target_s)
+        while len(self._scheduler.in_flight) < STEPS_AHEAD:
+            sent = self._scheduler.plan(self.model, limits)
+            if sent is None:
+                return
+            self._sent_s[sent.plan.step] = time.monotonic()
+            session.send(sent.plan)
+
+    async def _take_answer(self, session: EngineSession) -> None:
+        result = await self._receive(session)
+        now_s = time.monotonic()
+        sent, progress = self._scheduler.apply(result)
+        self._hand_out(progress, now_s)
+        started_s = max(self._sent_s.pop(sent.plan.step), self._last_answer_s)
+        self._last_answer_s = now_s
+        if sent.allotments:
+            self._report(step_report(sent, result, start_s=started_s - self._started_s, wall_s=now_s - started_s))
+
+    async def _idle(self, session: EngineSession) -> None:
+        """Wait for work; meanwhile say that the engine idles, and see that it lives."""
+        since_s = time.monotonic()
+        while not self._work.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await self._work.wait()
+                    return
+            session.send(Probe())
+            await self._receive(session)
+            self._report(IdleReport(idle_s=time.monotonic() - since_s))
+
+    async def _receive(self, session: EngineSession) -> StepResult:
+        try:
+            async with asyncio.timeout(self._step_timeout_s):
+                result = await session.receive()
+        except TimeoutError:
+            raise EngineLost(f"no answer within {self._step_timeout_s} s") from None
+        if result.refusal is not None:
+            raise EngineLost(f"step {result.step} refused: {result.refusal.code}: {result.refusal.message}")
+        return result
+
+    def _hand_out(self, progress: list[Progress], now_s: float) -> None:
+        for sequence, token_id in progress:
+            generation = self._generations[sequence]
+            generation.push(token_id, now_s)
+            if sequence.outcome is not None:
+                self._close(sequence)
+
+    def _close(self, sequence: Sequence) -> None:
+        self._generations.pop(sequence).close()
+
+    @property
+    def _scheduler(self) -> Scheduler:
+        assert self.scheduler is not None, "the engine has answered once"
+        return self.scheduler
+
+    def _open(self, session: EngineSession) -> None:
+        if self.scheduler is None:
+            self.scheduler = Scheduler(session.info, session.boot_id, session.epoch)
+        else:
+            self.scheduler.open_epoch(session.info, session.boot_id, session.epoch)
+        for sequence in self.scheduler.end_hopeless():
+            self._close(sequence)
+        self._sent_s.clear()
+        self._last_answer_s = time.monotonic()
+        self.serving.set()
+        self._readiness.has("engine")
+        log.info("engine opened", epoch=session.epoch, boot_id=session.boot_id, executor=session.info.executor)
+
+    def _lose(self, problem: str) -> None:
+        if self.serving.is_set():
+            log.warning("engine lost", problem=problem, generations=len(self._generations))
+        self.serving.clear()
+        self._readiness.lacks("engine", problem)
+        if time.monotonic() - self._last_answer_s > self._engine_patience_s:
+            for sequence in list(self._generations):
+                self._scheduler.end(sequence, Outcome.FAILED)
+                self._close(sequence)
+
+
+def step_report(sent: SentStep, result: StepResult, *, start_s: float, wall_s: float) -> StepReport:
+    """The telemetry of one step; times in seconds, `start_s` counted from the start of lens."""
+    shape = sent.shape
+    decode_tokens = sum(not allotment.is_prefill for allotment in sent.allotments)
+    return StepReport(
+        step=sent.plan.step,
+        start_s=round(start_s, 6),
+        batch_size=int(shape.batch_size),
+        prefill_seqs=int(shape.prefill_seqs),
+        prefill_tokens=int(shape.num_tokens) - decode_tokens,
+        decode_tokens=decode_tokens,
+        kv_tokens=int(shape.kv_tokens),
+        attention_work=float(shape.attention_work),
+        planned_ms=sent.target_s * 1e3,
+        predicted_ms=round(sent.predicted_s * 1e3, 4),
+        duration_ms=round(result.duration_s * 1e3, 4),
+        wall_ms=round(wall_s * 1e3, 4),
+    )

@@ -1,0 +1,171 @@
+"""The scheduler of one engine: what waits, what runs, what is on its way; plans steps and takes their answers.
+
+It does no I/O and reads no clock: the loop sends what `plan` returns and brings answers to `apply`, in order.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from services.lens.blocks import BlockLedger
+from services.lens.plan import Allotment, PlanLimits, plan_step, shape_of
+from services.lens.sequence import Sequence
+from shared.step import NO_SLOT, NO_TOKEN, EngineInfo, StepPlan, StepResult
+from shared.steptime import StepModel, StepShape
+from shared.telemetry import Outcome
+
+MOST_RECOMPUTES_WITHOUT_TOKEN = 2
+"""A sequence whose engine fails this often before its next token is ended: it may be what fails the engine."""
+
+
+class SentStep(NamedTuple):
+    """A step on its way, with what was expected of it."""
+
+    plan: StepPlan
+    allotments: tuple[Allotment, ...]
+    shape: StepShape
+    target_s: float
+    predicted_s: float
+
+
+class Progress(NamedTuple):
+    """A token that an answer brought; the sequence's outcome says whether it was the last."""
+
+    sequence: Sequence
+    token_id: int
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What the scheduler holds, as a router wants to know it."""
+
+    decode_seqs: int
+    kv_tokens: int
+    kv_blocks_free: int
+    waiting_requests: int
+    waiting_prefill_tokens: int
+
+
+class Scheduler:
+    """Sequences of one engine epoch, batched continuously: they join and leave at any step."""
+
+    def __init__(self, info: EngineInfo, boot_id: int, epoch: int) -> None:
+        self.waiting: deque[Sequence] = deque()
+        self.running: dict[int, Sequence] = {}
+        """By slot, in order of admission; ended sequences stay until the last step that carries them has answered."""
+        self.open_epoch(info, boot_id, epoch)
+
+    def open_epoch(self, info: EngineInfo, boot_id: int, epoch: int) -> None:
+        """Start with an empty engine: whatever ran before waits again, in the old order, to be recomputed."""
+        self.info = info
+        self._boot_id = boot_id
+        self._epoch = epoch
+        self._step = 0
+        self.in_flight: deque[SentStep] = deque()
+        self._free_slots = deque(range(info.max_slots))
+        self._to_release: list[int] = []
+        self._ledger = BlockLedger(info.kv_blocks_total, info.kv_block_tokens)
+        interrupted = [s for s in self.running.values() if s.outcome is None]
+        self.running = {}
+        for sequence in interrupted:
+            sequence.recompute()
+        self.waiting.extendleft(reversed(interrupted))
+
+    def add(self, sequence: Sequence) -> None:
+        """Let a sequence wait for its turn."""
+        self.waiting.append(sequence)
+
+    def end(self, sequence: Sequence, outcome: Outcome) -> None:
+        """End a sequence from outside: its client has left, or has what it wanted."""
+        if sequence.outcome is not None:
+            return
+        sequence.outcome = outcome
+        if sequence.slot == NO_SLOT:
+            self.waiting.remove(sequence)
+        else:
+            self._leave_if_answered(sequence)
+
+    def end_hopeless(self) -> list[Sequence]:
+        """End what has been recomputed too often without a token, and say which."""
+        hopeless = [s for s in self.waiting if s.recomputes_since_token > MOST_RECOMPUTES_WITHOUT_TOKEN]
+        for sequence in hopeless:
+            self.end(sequence, Outcome.FAILED)
+        return hopeless
+
+    def plan(self, model: StepModel, limits: PlanLimits) -> SentStep | None:
+        """The next step, counted as sent; None where there is nothing to run and nothing to release."""
+        live = (s for s in self.running.values() if s.outcome is None)
+        allotments = plan_step(live, self._admissible(), model=model, limits=limits)
+        if not allotments and not self._to_release:
+            return None
+        shape = shape_of(allotments)
+        released, self._to_release = tuple(self._to_release), []
+        for sequence, _, _ in allotments:
+            if sequence.slot == NO_SLOT:
+                self._admit(sequence)
+        chunks = tuple(sequence.advance(num_tokens) for sequence, num_tokens, _ in allotments)
+        self._step += 1
+        sent = SentStep(
+            plan=StepPlan(self._boot_id, self._epoch, self._step, chunks, released),
+            allotments=allotments,
+            shape=shape,
+            target_s=limits.target_s,
+            predicted_s=float(model.step_time_s(shape)) if allotments else 0.0,
+        )
+        self.in_flight.append(sent)
+        return sent
+
+    def apply(self, result: StepResult) -> tuple[SentStep, list[Progress]]:
+        """Take the answer to the oldest step on its way: tokens for their sequences, slots free again."""
+        sent = self.in_flight.popleft()
+        assert (result.epoch, result.step) == (sent.plan.epoch, sent.plan.step), "answers come in order"
+        progress = []
+        for (sequence, _, _), token_id in zip(sent.allotments, result.sampled_ids, strict=True):
+            sequence.steps_in_flight -= 1
+            if sequence.outcome is None and token_id != NO_TOKEN:
+                sequence.accept(token_id)
+                progress.append(Progress(sequence, token_id))
+            self._leave_if_answered(sequence)
+        return sent, progress
+
+    @property
+    def load(self) -> Load:
+        """What runs and waits now."""
+        live = [s for s in self.running.values() if s.outcome is None]
+        prefill_left = sum(s.prefill_tokens_left for s in live) + sum(s.prefill_tokens_left for s in self.waiting)
+        return Load(
+            decode_seqs=sum(s.prefill_tokens_left == 0 for s in live),
+            kv_tokens=sum(s.cached_tokens for s in live),
+            kv_blocks_free=self._ledger.free_blocks,
+            waiting_requests=len(self.waiting),
+            waiting_prefill_tokens=prefill_left,
+        )
+
+    def _admissible(self) -> Iterator[Sequence]:
+        """The waiting sequences that fit now, first come first served: one that does not fit holds back those behind."""
+        free_slots, free_blocks = len(self._free_slots), self._ledger.free_blocks
+        for sequence in self.waiting:
+            wanted_blocks = self._ledger.blocks_for(sequence.most_cached_tokens)
+            if not free_slots or wanted_blocks > free_blocks:
+                return
+            free_slots -= 1
+            free_blocks -= wanted_blocks
+            yield sequence
+
+    def _admit(self, sequence: Sequence) -> None:
+        first = self.waiting.popleft()
+        assert first is sequence, "admission is in order"
+        sequence.slot = self._free_slots.popleft()
+        self._ledger.reserve(sequence.slot, sequence.most_cached_tokens)
+        self.running[sequence.slot] = sequence
+
+    def _leave_if_answered(self, sequence: Sequence) -> None:
+        """Free an ended sequence's slot and blocks, once no step on its way carries it."""
+        if sequence.outcome is None or sequence.steps_in_flight or sequence.slot == NO_SLOT:
+            return
+        del self.running[sequence.slot]
+        self._ledger.release(sequence.slot)
+        self._free_slots.append(sequence.slot)
+        self._to_release.append(sequence.slot)
+        sequence.slot = NO_SLOT

@@ -1,0 +1,40 @@
+"""Sequences, models and engines as small as a test needs them."""
+
+from services.lens.sequence import Sequence
+from shared.slo import Slo
+from shared.step import EngineInfo, Sampling
+from shared.steptime import StepModel
+
+END_ID = 99
+
+
+def sequence(prompt_tokens: int = 4, max_output_tokens: int = 8, name: str = "r") -> Sequence:
+    return Sequence(
+        request_id=name,
+        prompt_ids=tuple(range(prompt_tokens)),
+        max_output_tokens=max_output_tokens,
+        sampling=Sampling(seed=1),
+        end_ids=frozenset({END_ID}),
+        slo=Slo(),
+        arrival_s=0.0,
+    )
+
+
+def engine_info(*, slots: int = 4, blocks: int = 64, block_tokens: int = 4, max_step_tokens: int = 32) -> EngineInfo:
+    return EngineInfo(
+        executor="fake",
+        model="m",
+        hardware_class="cpu",
+        emulated=True,
+        vocab_size=100,
+        max_slots=slots,
+        max_step_tokens=max_step_tokens,
+        max_context_tokens=128,
+        kv_block_tokens=block_tokens,
+        kv_blocks_total=blocks,
+    )
+
+
+def model(base_s: float = 0.01, per_token_s: float = 0.001) -> StepModel:
+    """A step takes `base_s` and `per_token_s` for each of its tokens."""
+    return StepModel(coefficients_s=(base_s, 0.0, per_token_s, 0.0, 0.0, 0.0, 0.0), floor_s=0.0)

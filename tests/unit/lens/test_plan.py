@@ -1,0 +1,57 @@
+from services.lens.plan import Allotment, PlanLimits, plan_step, shape_of
+from services.lens.sequence import Sequence
+from tests.unit.lens.builders import model, sequence
+
+LIMITS = PlanLimits(max_step_tokens=32, least_prefill_tokens=2, target_s=0.02)  # room for 10 tokens
+
+
+def decoding(prompt_tokens: int = 4) -> Sequence:
+    in_engine = sequence(prompt_tokens)
+    in_engine.slot = 0
+    in_engine.advance(prompt_tokens)
+    return in_engine
+
+
+def plan(running: list[Sequence], waiting: list[Sequence], limits: PlanLimits = LIMITS) -> tuple[Allotment, ...]:
+    return plan_step(running, waiting, model=model(), limits=limits)
+
+
+def test_nothing_to_run_is_an_empty_plan():
+    assert plan([], []) == ()
+
+
+def test_decodes_go_first_and_prefill_fills_the_rest():
+    decode, prefill = decoding(), sequence(20)
+    assert plan([decode], [prefill]) == (Allotment(decode, 1, False), Allotment(prefill, 9, True))
+
+
+def test_short_prompts_share_a_step():
+    first, second, third = sequence(4), sequence(4), sequence(4)
+    assert [a.num_tokens for a in plan([], [first, second, third])] == [4, 4, 2]
+
+
+def test_a_started_prefill_goes_before_those_that_wait():
+    started, waiting = sequence(20), sequence(4)
+    started.slot = 0
+    started.advance(5)
+    assert plan([started], [waiting]) == (Allotment(started, 10, True),)
+
+
+def test_a_sequence_that_has_drawn_all_it_may_is_left_out():
+    done = sequence(4, max_output_tokens=1)
+    done.slot = 0
+    done.advance(4)
+    assert plan([done], []) == ()
+
+
+def test_decodes_beyond_what_a_step_holds_wait():
+    decodes = [decoding() for _ in range(5)]
+    assert len(plan(decodes, [], LIMITS._replace(max_step_tokens=3))) == 3
+
+
+def test_the_shape_counts_what_is_read_and_what_attends():
+    started = sequence(20)
+    started.slot = 0
+    started.advance(5)
+    shape = shape_of([Allotment(decoding(), 1, False), Allotment(started, 10, True)])
+    assert shape == (2, 11, 9, 10 * (5 + 5.0), 1)
