@@ -5,6 +5,7 @@ reads the KV cache, prefill chunks attend to what precedes them, every sequence 
 coefficients, so the forecaster learns them one step at a time; lens, prism and the simulator evaluate them here.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -69,6 +70,14 @@ class StepModel(msgspec.Struct, frozen=True, kw_only=True):
     def upper_step_time_s(self, shape: StepShape) -> Number:
         """Duration that 95 % of such steps stay within."""
         return self.step_time_s(shape) * self.upper_ratio
+
+
+def step_times_s(models: Sequence[StepModel], shape: StepShape) -> NDArray[np.float64]:
+    """Expected duration of a step on each of many engines: the last axis of `shape` runs along `models`."""
+    coefficients_s = np.array([model.coefficients_s for model in models])
+    floors_s = np.array([model.floor_s for model in models])
+    times_s: NDArray[np.float64] = np.maximum((feature_vector(shape) * coefficients_s).sum(axis=-1), floors_s)
+    return times_s
 
 
 PRIOR = StepModel(coefficients_s=(0.02, 0.002, 0.002, 2e-6, 2e-7, 0.0, 0.0), floor_s=0.02, upper_ratio=2.0)

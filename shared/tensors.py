@@ -248,7 +248,7 @@ def _encode_json(value: Refusal | EngineInfo | None) -> NDArray[np.uint8]:
 def _check_version(version: int) -> None:
     if not OLDEST_READABLE_VERSION <= version <= SCHEMA_VERSION:
         raise MalformedTensorsError(
-            f"schema version {version}; this reader has {OLDEST_READABLE_VERSION}…{SCHEMA_VERSION}"
+            f"header: schema version {version}; this reader has {OLDEST_READABLE_VERSION}…{SCHEMA_VERSION}"
         )
 
 

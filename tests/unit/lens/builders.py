@@ -1,6 +1,11 @@
 """Sequences, models and engines as small as a test needs them."""
 
+import jinja2
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+
 from services.lens.sequence import Sequence
+from services.lens.tokenizer import TextModel
 from shared.slo import Slo
 from shared.step import EngineInfo, Sampling
 from shared.steptime import StepModel
@@ -26,7 +31,7 @@ def engine_info(*, slots: int = 4, blocks: int = 64, block_tokens: int = 4, max_
         model="m",
         hardware_class="cpu",
         emulated=True,
-        vocab_size=100,
+        vocab_size=257,
         max_slots=slots,
         max_step_tokens=max_step_tokens,
         max_context_tokens=128,
@@ -38,3 +43,22 @@ def engine_info(*, slots: int = 4, blocks: int = 64, block_tokens: int = 4, max_
 def model(base_s: float = 0.01, per_token_s: float = 0.001) -> StepModel:
     """A step takes `base_s` and `per_token_s` for each of its tokens."""
     return StepModel(coefficients_s=(base_s, 0.0, per_token_s, 0.0, 0.0, 0.0, 0.0), floor_s=0.0)
+
+
+def byte_tokenizer() -> Tokenizer:
+    """One token a byte, and a special one that ends."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    built = Tokenizer(BPE(vocab={character: i for i, character in enumerate(alphabet)}, merges=[]))
+    built.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    built.decoder = decoders.ByteLevel()
+    built.add_special_tokens(["<end>"])
+    return built
+
+
+def text_model() -> TextModel:
+    """A byte tokenizer with a chat template that is nothing but the messages."""
+    tokenizer = byte_tokenizer()
+    end_id = tokenizer.token_to_id("<end>")
+    assert end_id is not None
+    template = jinja2.Template("{% for m in messages %}{{ m.content }}{% endfor %}")
+    return TextModel(tokenizer, frozenset({end_id}), template, {})

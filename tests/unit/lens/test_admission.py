@@ -31,7 +31,7 @@ def test_an_answer_may_take_what_the_context_leaves(requested, granted):
         ((1,) * 128, None, "prompt"),
         ((1,) * 10, 119, "max_tokens"),
         ((1,), 10**30, "max_tokens"),
-        ((100,), 1, "prompt"),
+        ((257,), 1, "prompt"),
         ((-1,), 1, "prompt"),
     ],
 )

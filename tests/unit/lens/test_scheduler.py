@@ -62,7 +62,8 @@ def test_the_token_drawn_behind_the_end_is_dropped():
 def test_a_slot_is_free_only_after_the_last_step_that_carried_it():
     of = scheduler(engine_info(slots=1))
     first, second = sequence(name="first"), sequence(name="second")
-    of.add(first), of.add(second)
+    of.add(first)
+    of.add(second)
     send(of), send(of)
     answer(of, END_ID)
     assert of.plan(model(), LIMITS) is None
@@ -110,7 +111,8 @@ def test_a_client_that_leaves_the_queue_was_never_there():
 def test_a_prompt_that_does_not_fit_the_cache_waits_and_holds_its_place():
     of = scheduler(engine_info(blocks=4, block_tokens=4))
     large, small = sequence(8, 8, "large"), sequence(1, 1, "small")
-    of.add(large), of.add(sequence(8, 8, "too large for now")), of.add(small)
+    for arriving in (large, sequence(8, 8, "too large for now"), small):
+        of.add(arriving)
     send(of)
     assert [s.request_id for s in of.waiting] == ["too large for now", "small"]
 

@@ -1,20 +1,13 @@
 import pytest
-from tokenizers import Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE
+from tokenizers import Tokenizer
 
 from services.lens.text import TextStream
-
-ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
+from tests.unit.lens.builders import byte_tokenizer
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    """One token a byte, and one special token."""
-    built = Tokenizer(BPE(vocab={character: i for i, character in enumerate(ALPHABET)}, merges=[]))
-    built.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    built.decoder = decoders.ByteLevel()
-    built.add_special_tokens(["<end>"])
-    return built
+    return byte_tokenizer()
 
 
 def shown(tokenizer: Tokenizer, text: str, *stops: str) -> tuple[list[str], TextStream]:

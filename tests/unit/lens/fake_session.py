@@ -1,0 +1,76 @@
+"""An engine behind the step loop's own protocol: answers when told, or breaks."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from services.lens.loop import EngineLost
+from shared.step import NO_TOKEN, Probe, Refusal, StepPlan, StepResult
+from tests.unit.lens.builders import engine_info
+
+Tokens = Callable[[int, int], int]
+"""(slot, how many tokens the slot has in the cache) → the token drawn."""
+
+
+class FakeSession:
+    """Draws tokens by a rule, at once; each `StepPlan` seen is kept."""
+
+    def __init__(self, tokens: Tokens, epoch: int = 1) -> None:
+        self.info, self.boot_id, self.epoch = engine_info(max_step_tokens=64), 1, epoch
+        self.plans: list[StepPlan] = []
+        self.running = asyncio.Event()
+        self.running.set()
+        self._tokens = tokens
+        self._answers: asyncio.Queue[StepResult] = asyncio.Queue()
+        self._broken = asyncio.Event()
+
+    def send(self, request: StepPlan | Probe) -> None:
+        if isinstance(request, Probe):
+            self._answers.put_nowait(StepResult(boot_id=1, epoch=self.epoch, step=0))
+            return
+        self.plans.append(request)
+        sampled = tuple(
+            self._tokens(chunk.slot, chunk.first_position + chunk.num_tokens) if chunk.sample else NO_TOKEN
+            for chunk in request.chunks
+        )
+        self._answers.put_nowait(
+            StepResult(boot_id=1, epoch=self.epoch, step=request.step, duration_s=0.002, sampled_ids=sampled)
+        )
+
+    async def receive(self) -> StepResult:
+        await asyncio.sleep(0)  # as a real stream does, it lets others run
+        answer = asyncio.ensure_future(self._next_answer())
+        broken = asyncio.ensure_future(self._broken.wait())
+        await asyncio.wait((answer, broken), return_when=asyncio.FIRST_COMPLETED)
+        if self._broken.is_set():
+            answer.cancel()
+            raise EngineLost("the stream has broken")
+        broken.cancel()
+        return answer.result()
+
+    async def _next_answer(self) -> StepResult:
+        await self.running.wait()
+        return await self._answers.get()
+
+    def refuse(self, refusal: Refusal) -> None:
+        self._answers.put_nowait(StepResult(boot_id=1, epoch=self.epoch, step=0, refusal=refusal))
+
+    def break_off(self) -> None:
+        self._broken.set()
+
+
+class FakeEngine:
+    """Connects the loop to a new session each time; `sessions` are all there were."""
+
+    def __init__(self, tokens: Tokens = lambda _slot, cached: cached % 50) -> None:
+        self.sessions: list[FakeSession] = []
+        self.away = False
+        self._tokens = tokens
+
+    @contextlib.asynccontextmanager
+    async def connect(self) -> AsyncIterator[FakeSession]:
+        if self.away:
+            raise EngineLost("the server does not answer")
+        session = FakeSession(self._tokens, epoch=len(self.sessions) + 1)
+        self.sessions.append(session)
+        yield session

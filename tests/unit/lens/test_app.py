@@ -1,0 +1,284 @@
+"""The HTTP face over a fake engine: what clients get, to the token, and what they get for mistakes."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+import uvicorn
+
+from services.lens.app import create_app
+from services.lens.frontend import Frontend
+from services.lens.loop import StepLoop
+from services.lens.metrics import LensMetrics
+from services.lens.publisher import Publisher
+from shared.lifecycle import Readiness
+from shared.telemetry import Outcome, Report, RequestReport
+from tests.servers import eventually, free_port
+from tests.unit.lens.builders import text_model
+from tests.unit.lens.fake_session import FakeEngine
+
+TEXT_MODEL = text_model()
+END_ID = next(iter(TEXT_MODEL.end_ids))
+WORDS = "the quick brown fox"
+
+
+class Rig:
+    """Lens on a free port over a fake engine that answers each prompt of n bytes with `WORDS[n:]` and the end."""
+
+    def __init__(self) -> None:
+        script = [*TEXT_MODEL.encode(WORDS), *[END_ID] * 200]
+        self.engine = FakeEngine(lambda _slot, cached: script[cached])
+        self.reports: list[Report] = []
+        self.readiness = Readiness("engine", "warm-up")
+        self.loop = StepLoop(
+            self.engine.connect,
+            self.reports.append,
+            self.readiness,
+            target_s=0.1,
+            least_prefill_tokens=4,
+            step_timeout_s=5.0,
+            engine_patience_s=5.0,
+        )
+        self.frontend = Frontend(self.loop, TEXT_MODEL, self.reports.append, max_waiting=8)
+
+    @contextlib.asynccontextmanager
+    async def served(self) -> AsyncIterator[aiohttp.ClientSession]:
+        publisher = Publisher("e", Readiness())
+        app = create_app(self.frontend, self.readiness, LensMetrics(), self.loop, publisher, max_body_bytes=10_000)
+        port = free_port()
+        server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, http="httptools"))
+        tasks = [asyncio.create_task(self.loop.run()), asyncio.create_task(server.serve())]
+        await eventually(lambda: server.started)
+        await self.loop.serving.wait()
+        try:
+            async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
+                yield client
+        finally:
+            tasks[0].cancel()
+            server.should_exit = True
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def rig() -> Rig:
+    return Rig()
+
+
+@pytest.fixture
+async def client(rig):
+    async with rig.served() as session:
+        yield session
+
+
+async def complete(client: aiohttp.ClientSession, **fields) -> Any:
+    body = {"model": "m", "prompt": "abc", "max_tokens": 50, **fields}
+    async with client.post("/v1/completions", json=body) as response:
+        assert response.status == 200, await response.text()
+        return await response.json()
+
+
+async def stream(client: aiohttp.ClientSession, path: str, **fields) -> list[dict]:
+    async with client.post(path, json={"model": "m", "stream": True, "max_tokens": 50, **fields}) as response:
+        assert response.content_type == "text/event-stream"
+        lines = (await response.text()).split("\n\n")
+    assert lines[-2:] == ["data: [DONE]", ""]
+    return [json.loads(line.removeprefix("data: ")) for line in lines[:-2]]
+
+
+async def test_a_completion_is_the_text_up_to_the_end_token(client):
+    answer = await complete(client)
+    assert answer["choices"][0] == {"index": 0, "text": WORDS[3:], "finish_reason": "stop", "logprobs": None}
+
+
+async def test_usage_counts_prompt_and_drawn_tokens(client):
+    answer = await complete(client)
+    drawn = len(WORDS) - 3 + 1  # the end token was drawn too
+    assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": drawn, "total_tokens": 3 + drawn}
+
+
+async def test_a_limit_ends_the_answer_right_there(client):
+    answer = await complete(client, max_tokens=5)
+    assert (answer["choices"][0]["text"], answer["choices"][0]["finish_reason"]) == (WORDS[3:8], "length")
+    assert answer["usage"]["completion_tokens"] == 5
+
+
+async def test_ignore_eos_goes_on_to_the_limit(client):
+    answer = await complete(client, ignore_eos=True)
+    assert (answer["choices"][0]["finish_reason"], answer["usage"]["completion_tokens"]) == ("length", 50)
+
+
+async def test_a_stop_string_is_cut_out(client):
+    answer = await complete(client, stop=["bro"])
+    assert (answer["choices"][0]["text"], answer["choices"][0]["finish_reason"]) == (" quick ", "stop")
+    assert answer["usage"]["completion_tokens"] == len(" quick bro")
+
+
+async def test_a_prompt_of_token_ids_is_taken_as_it_is(client):
+    answer = await complete(client, prompt=list(TEXT_MODEL.encode("abcd")))
+    assert answer["choices"][0]["text"] == WORDS[4:]
+
+
+async def test_a_chat_has_a_message(client):
+    body = {"model": "m", "messages": [{"role": "user", "content": "abc"}]}
+    async with client.post("/v1/chat/completions", json=body) as response:
+        answer = await response.json()
+    assert answer["choices"][0]["message"] == {"role": "assistant", "content": WORDS[3:], "refusal": None}
+    assert answer["object"] == "chat.completion"
+
+
+async def test_a_streamed_chat_makes_the_same_text(client):
+    events = await stream(client, "/v1/chat/completions", messages=[{"role": "user", "content": "abc"}])
+    deltas = [event["choices"][0]["delta"] for event in events]
+    assert deltas[0]["role"] == "assistant"
+    assert "".join(delta.get("content", "") for delta in deltas) == WORDS[3:]
+    assert [event["choices"][0]["finish_reason"] for event in events][-1] == "stop"
+    assert len({event["id"] for event in events}) == 1
+    assert not any("usage" in event for event in events)
+
+
+async def test_a_stream_ends_with_usage_where_it_is_asked_for(client):
+    events = await stream(client, "/v1/completions", prompt="abc", stream_options={"include_usage": True})
+    assert (events[-1]["choices"], events[-1]["usage"]["prompt_tokens"]) == ([], 3)
+    assert all(event["usage"] is None for event in events[:-1])
+
+
+async def test_the_request_id_is_echoed_or_made(client):
+    body = {"model": "m", "prompt": "abc"}
+    async with client.post("/v1/completions", json=body, headers={"x-request-id": "mine-1"}) as response:
+        assert response.headers["x-request-id"] == "mine-1"
+    async with client.post("/v1/completions", json=body, headers={"x-request-id": "not/mine\t"}) as response:
+        assert len(response.headers["x-request-id"]) == 32
+
+
+async def test_the_end_of_a_request_is_reported_with_targets_and_predictions(rig, client):
+    sent = {"x-slo-ttft-ms": "500", "x-slo-class": "chat", "x-synergy-predicted-ttft-ms": "12.5"}
+    async with client.post("/v1/completions", json={"model": "m", "prompt": "abc"}, headers=sent) as response:
+        await response.read()
+    [report] = [report for report in rig.reports if isinstance(report, RequestReport)]
+    assert (report.outcome, report.slo_class, report.target_ttft_ms) == (Outcome.LENGTH, "chat", 500)
+    assert (report.predicted_ttft_ms, report.prompt_tokens, report.output_tokens) == (12.5, 3, 16)
+    assert report.ttft_ms is not None
+    assert report.tpot_ms is not None
+
+
+async def test_dispatch_numbers_are_echoed_by_replica(rig, client):
+    for dispatch in ("a:1", "b:7", "a:3", "a:2"):
+        headers = {"x-synergy-dispatch": dispatch}
+        async with client.post("/v1/completions", json={"model": "m", "prompt": "abc"}, headers=headers) as response:
+            assert response.status == 200
+    assert rig.frontend.admitted == {"a": 3, "b": 7}
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_a_client_that_goes_away_ends_its_request(rig, client, is_stream):
+    rig.engine.sessions[0].running.clear()
+    body = {"model": "m", "prompt": "abc", "stream": is_stream, "max_tokens": 50, "ignore_eos": True}
+    request = asyncio.create_task(client.post("/v1/completions", json=body))
+    await eventually(lambda: rig.loop.generations_live)
+    request.cancel()
+    await eventually(lambda: not rig.loop.generations_live)
+    plans_before = len(rig.engine.sessions[0].plans)
+    rig.engine.sessions[0].running.set()
+    await eventually(lambda: not rig.loop.scheduler.running)
+    assert len(rig.engine.sessions[0].plans) <= plans_before + 1  # the one that releases its slot
+    [report] = [report for report in rig.reports if isinstance(report, RequestReport)]
+    assert report.outcome is Outcome.CANCELLED
+
+
+async def test_an_engine_that_fails_before_the_first_token_gives_a_status(rig, client):
+    rig.loop._engine_patience_s = 0.0
+    rig.engine.sessions[0].running.clear()
+    request = asyncio.create_task(client.post("/v1/completions", json={"model": "m", "prompt": "a", "stream": True}))
+    await eventually(lambda: rig.loop.generations_live)
+    rig.engine.away = True
+    rig.engine.sessions[0].break_off()
+    response = await request
+    assert (response.status, (await response.json())["error"]["code"]) == (502, "engine_failed")
+
+
+async def test_a_lens_that_leaves_takes_nothing_new(rig, client):
+    rig.frontend.draining = True
+    async with client.post("/v1/completions", json={"model": "m", "prompt": "abc"}) as response:
+        assert (response.status, response.headers["retry-after"]) == (503, "1")
+    async with client.get("/health/ready") as response:
+        assert response.status == 503
+
+
+async def test_readiness_names_what_is_missing(rig, client):
+    async with client.get("/health/ready") as response:
+        assert (response.status, (await response.json())["problems"]) == (503, {"warm-up": "not there yet"})
+    rig.readiness.has("warm-up")
+    async with client.get("/health/ready") as response:
+        assert response.status == 200
+
+
+async def test_the_model_is_listed_with_its_context(client):
+    async with client.get("/v1/models") as response:
+        [card] = (await response.json())["data"]
+    assert (card["id"], card["max_model_len"]) == ("m", 128)
+
+
+async def test_metrics_count_what_has_run(client):
+    await complete(client)
+    async with client.get("/metrics") as response:
+        assert "lens_decoding_sequences 0.0" in await response.text()
+
+
+CHAT = "/v1/chat/completions"
+COMPLETION = "/v1/completions"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "param"),
+    [
+        (COMPLETION, b"{", 400, None),
+        (COMPLETION, b"\xff\xfe", 400, None),
+        (COMPLETION, b"[]", 400, None),
+        (COMPLETION, {"prompt": "x"}, 400, "model"),
+        (COMPLETION, {"model": "other", "prompt": "x"}, 404, "model"),
+        (COMPLETION, {"model": "m", "prompt": ""}, 400, "prompt"),
+        (COMPLETION, {"model": "m", "prompt": 7}, 400, "prompt"),
+        (COMPLETION, {"model": "m", "prompt": ["a", "b"]}, 400, "prompt"),
+        (COMPLETION, {"model": "m", "prompt": "x" * 128}, 400, "prompt"),
+        (COMPLETION, {"model": "m", "prompt": [1, 10**9]}, 400, "prompt"),
+        (COMPLETION, {"model": "m", "prompt": "x", "max_tokens": 0}, 400, "max_tokens"),
+        (COMPLETION, {"model": "m", "prompt": "x", "max_tokens": 10**40}, 400, "max_tokens"),
+        (COMPLETION, {"model": "m", "prompt": "x", "max_tokens": "7"}, 400, "max_tokens"),
+        (COMPLETION, {"model": "m", "prompt": "x", "temperature": -1}, 400, "temperature"),
+        (COMPLETION, {"model": "m", "prompt": "x", "top_p": 0}, 400, "top_p"),
+        (COMPLETION, {"model": "m", "prompt": "x", "top_k": -2}, 400, "top_k"),
+        (COMPLETION, {"model": "m", "prompt": "x", "seed": 2**64}, 400, "seed"),
+        (COMPLETION, {"model": "m", "prompt": "x", "stop": [""]}, 400, "stop"),
+        (COMPLETION, {"model": "m", "prompt": "x", "n": 2}, 400, "n"),
+        (COMPLETION, {"model": "m", "prompt": "x", "echo": True}, 400, "echo"),
+        (COMPLETION, {"model": "m", "prompt": "x", "logprobs": 1}, 400, "logprobs"),
+        (COMPLETION, {"model": "m", "prompt": "x", "surprise": 1}, 400, "surprise"),
+        (COMPLETION, {"model": "m", "prompt": "x", "stream_options": {}}, 400, "stream_options"),
+        (COMPLETION, b'{"model": "m", "prompt": "' + b"x" * 10_000 + b'"}', 413, None),
+        (CHAT, {"model": "m"}, 400, "messages"),
+        (CHAT, {"model": "m", "messages": []}, 400, "messages"),
+        (CHAT, {"model": "m", "messages": [{"role": "user"}]}, 400, "messages[0].content"),
+        (CHAT, {"model": "m", "messages": [{"role": "king", "content": "x"}]}, 400, "messages[0].role"),
+        (CHAT, {"model": "m", "messages": [{"role": "user", "content": "x"}], "tools": [{}]}, 400, "tools"),
+        ("/v1/nothing", {}, 404, None),
+    ],
+)
+async def test_a_mistake_is_named_and_disturbs_nothing(client, path, body, status, param):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    async with client.post(path, data=data) as response:
+        error = (await response.json())["error"]
+        assert (response.status, error["param"], error["type"]) == (status, param, "invalid_request_error")
+    assert (await complete(client))["choices"][0]["text"] == WORDS[3:]
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [("x-slo-ttft-ms", "soon"), ("x-slo-tpot-ms", "-1"), ("x-slo-ttft-ms", "nan"), ("x-synergy-dispatch", "7")],
+)
+async def test_a_mistaken_header_is_named(client, header, value):
+    async with client.post(COMPLETION, json={"model": "m", "prompt": "x"}, headers={header: value}) as response:
+        assert (response.status, (await response.json())["error"]["param"]) == (400, header)
