@@ -38,12 +38,11 @@ def load(settings: type[SettingsType]) -> SettingsType:
     try:
         return settings()
     except ValidationError as error:
-        prefix = settings.model_config.get("env_prefix", "")
         problems = {}
         for detail in error.errors(include_url=False):
-            field = str(detail["loc"][0])
-            alias = settings.model_fields[field].validation_alias
-            key = alias if isinstance(alias, str) else f"{prefix}{field}".upper()
+            place = str(detail["loc"][0])  # the field, or the whole key where it has one of its own
+            prefix = settings.model_config.get("env_prefix", "") if place in settings.model_fields else ""
+            key = f"{prefix}{place}".upper()
             problems[key] = detail["msg"] + _shown(os.environ.get(key))
         raise InvalidSettings(problems) from None
 
