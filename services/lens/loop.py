@@ -75,6 +75,7 @@ class StepLoop:
         self._work = asyncio.Event()
         self._started_s = time.monotonic()
         self._last_answer_s = self._started_s
+        self._lost_s = self._started_s
         self._sent_s: dict[int, float] = {}
 
     @property
@@ -201,10 +202,11 @@ class StepLoop:
 
     def _lose(self, problem: str) -> None:
         if self.serving.is_set():
+            self._lost_s = time.monotonic()
             log.warning("engine lost", problem=problem, generations=len(self._generations))
         self.serving.clear()
         self._readiness.lacks("engine", problem)
-        if time.monotonic() - self._last_answer_s > self._engine_patience_s:
+        if time.monotonic() - self._lost_s > self._engine_patience_s:
             for sequence in list(self._generations):
                 self._scheduler.end(sequence, Outcome.FAILED)
                 self._close(sequence)

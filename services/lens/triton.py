@@ -11,12 +11,13 @@ import tritonclient.grpc.aio as triton_aio
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from services.lens.loop import EngineLost
-from shared.step import EngineRequest, OpenEpoch, StepResult
+from shared.step import EngineRequest, OpenEpoch, Probe, StepResult
 from shared.tensors import OUTPUTS, MalformedTensorsError, decode_result, encode_request
 
 log = structlog.get_logger()
 
 OPEN_TIMEOUT_S = 10.0
+LATE_S = 1.0
 RELOAD_TIMEOUT_S = 60.0
 UNLOAD_POLL_S = 0.05
 
@@ -25,6 +26,7 @@ class TritonSession:
     """One epoch of one engine; see `services.lens.loop.EngineSession`."""
 
     def __init__(self, client: triton_aio.InferenceServerClient, model: str) -> None:
+        self._client = client
         self._model = model
         self._requests: asyncio.Queue[EngineRequest] = asyncio.Queue()
         self._answers: AsyncIterator[Any] = client.stream_infer(self._encoded())
@@ -50,11 +52,32 @@ class TritonSession:
         self._requests.put_nowait(request)
 
     async def receive(self) -> StepResult:
-        """The next answer.
+        """The next answer. While it is late, the model is probed: it never answers for a step that it died of.
 
         Raises:
-            EngineLost: the stream has broken, or carries something else.
+            EngineLost: the stream has broken, carries something else, or the model has died.
         """
+        answer = asyncio.ensure_future(self._next_answer())
+        try:
+            while not (await asyncio.wait((answer,), timeout=LATE_S))[0]:
+                await self._probe_beside(answer)
+            return answer.result()
+        finally:
+            answer.cancel()
+
+    async def _probe_beside(self, answer: asyncio.Future[StepResult]) -> None:
+        """Returns when the model has shown that it lives, or the answer has come."""
+        aside = TritonSession(self._client, self._model)
+        aside.send(Probe())
+        probe = asyncio.ensure_future(aside._next_answer())
+        try:
+            await asyncio.wait((answer, probe), return_when=asyncio.FIRST_COMPLETED)
+            if probe.done():
+                probe.result()
+        finally:
+            probe.cancel()
+
+    async def _next_answer(self) -> StepResult:
         try:
             result, error = await anext(self._answers)
         except StopAsyncIteration:
