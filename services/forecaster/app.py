@@ -1,0 +1,69 @@
+"""The faust app, without Kafka: one agent learns what the source pulls, one small web server tells how things stand."""
+
+import faust
+import faust.app
+import prometheus_client
+from faust import web
+from faust.types import ChannelT, StreamT
+
+from services.forecaster.learner import Learner, Pulled
+from services.forecaster.metrics import ForecasterMetrics
+from services.forecaster.publish import Publisher
+from shared.lifecycle import Readiness
+
+
+class ForecasterApp(faust.App):
+    """Agents, services and the web part of faust; state is in Redis, and nothing on the disk."""
+
+    class BootStrategy(faust.app.BootStrategy):
+        """Starts no producer, consumer, conductor or tables."""
+
+        enable_kafka = False
+
+    async def on_first_start(self) -> None:
+        """Make no directories: there are no tables to keep in them."""
+
+
+def create_app(host: str, port: int, readiness: Readiness, metrics: ForecasterMetrics) -> ForecasterApp:
+    """The app with its pages."""
+    app = ForecasterApp(
+        "forecaster",
+        autodiscover=False,
+        web_bind=host,
+        web_host=host,
+        web_port=port,
+        web_router_enabled=False,
+        web_tables_enabled=False,
+    )
+
+    @app.page("/health/live")
+    async def live(view: web.View, _request: web.Request) -> web.Response:
+        return view.json({"status": "alive"})
+
+    @app.page("/health/ready")
+    async def ready(view: web.View, _request: web.Request) -> web.Response:
+        problems = dict(readiness.problems)
+        body = {"status": "not ready" if problems else "ready", "problems": problems}
+        return view.json(body, status=503 if problems else 200)
+
+    @app.page("/metrics")
+    async def metrics_page(view: web.View, _request: web.Request) -> web.Response:
+        page = prometheus_client.generate_latest(metrics.registry)
+        return view.bytes(page, headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
+
+    return app
+
+
+def add_agent(app: ForecasterApp, learner: Learner, publisher: Publisher) -> ChannelT[Pulled]:
+    """The agent that predicts, then learns; what is sent to the channel that comes back, it learns in order."""
+    channel: ChannelT[Pulled] = app.channel()
+
+    @app.agent(channel)
+    async def learn(stream: StreamT[Pulled]) -> None:
+        async for pulled in stream:
+            lesson = learner.learn(pulled)
+            if lesson is not None:
+                publisher.note(lesson)
+
+    app.flow_control.resume()  # without Kafka nothing else does, and the channel would wait for ever
+    return channel
