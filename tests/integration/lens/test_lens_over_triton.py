@@ -107,14 +107,6 @@ async def telemetry(system) -> AsyncIterator[Any]:
     await connection.close()
 
 
-async def test_a_seed_gives_the_same_answer_in_a_crowd_as_alone(client):
-    alone = await complete(client, "Once upon a time", seed=7, temperature=1.0)
-    crowd = await asyncio.gather(
-        complete(client, "Once upon a time", seed=7, temperature=1.0), *(text(client, f"{n} and") for n in range(3))
-    )
-    assert crowd[0]["choices"] == alone["choices"]
-
-
 async def test_more_requests_than_slots_are_all_answered(client):
     answers = await asyncio.gather(*(complete(client, f"The number {n} is", ignore_eos=True) for n in range(10)))
     assert {answer["usage"]["completion_tokens"] for answer in answers} == {12}

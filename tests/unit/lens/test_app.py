@@ -16,6 +16,7 @@ from services.lens.loop import StepLoop
 from services.lens.metrics import LensMetrics
 from services.lens.publisher import Publisher
 from shared.lifecycle import Readiness
+from shared.step import Sampling
 from shared.telemetry import Outcome, Report, RequestReport
 from tests.servers import eventually, free_port
 from tests.unit.lens.builders import text_model
@@ -144,6 +145,20 @@ async def test_a_stream_ends_with_usage_where_it_is_asked_for(client):
     events = await stream(client, "/v1/completions", prompt="abc", stream_options={"include_usage": True})
     assert (events[-1]["choices"], events[-1]["usage"]["prompt_tokens"]) == ([], 3)
     assert all(event["usage"] is None for event in events[:-1])
+
+
+async def test_sampling_reaches_the_engine_as_it_was_asked_for(rig, client):
+    await complete(client, seed=11, temperature=0.5, top_p=0.25, top_k=40)
+    asked = Sampling(seed=11, temperature=0.5, top_p=0.25, top_k=40)
+    assert rig.engine.sessions[0].plans[0].chunks[0].sampling == asked
+
+
+async def test_without_a_seed_each_request_has_its_own(rig, client):
+    await complete(client)
+    await complete(client)
+    samplings = [chunk.sampling for plan in rig.engine.sessions[0].plans for chunk in plan.chunks if chunk.sampling]
+    assert samplings[0].seed != samplings[1].seed
+    assert (samplings[0].temperature, samplings[0].top_p, samplings[0].top_k) == (1.0, 1.0, 0)
 
 
 async def test_the_request_id_is_echoed_or_made(client):

@@ -1,0 +1,53 @@
+# SynergySched's commands; `make` alone lists them. Everything lives in .venv and runs/; nothing needs root.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test test-fast lint format lock
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP) ## make .venv and install what requirements.lock pins; PYTHON=… chooses the interpreter
+
+demo: setup ## start the whole system, put a minute of load on it, print a report, stop
+	@$(BIN)/python -m infra.native demo
+
+up: setup ## run the whole system in the foreground until Ctrl-C
+	@$(BIN)/python -m infra.native up
+
+test: lint ## everything that must hold: lint, types, import rules, all tests
+	$(BIN)/python -m pytest
+
+test-fast: setup ## unit, property and contract tests
+	$(BIN)/python -m pytest tests/unit tests/property tests/contract
+
+lint: setup ## style, types, import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## format the code and fix what can be fixed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: setup ## pin all dependencies anew, with hashes and without addresses
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --all-extras pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --no-deps requirements-bare.in --output-file requirements-bare.lock
+
+LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links
+
+$(STAMP): requirements.lock requirements-bare.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "SynergySched needs Python 3.11 to 3.13; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+			"Name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+		--requirement requirements-bare.lock
+	@touch $@

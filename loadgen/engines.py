@@ -1,0 +1,96 @@
+"""The system under load as its router describes it: the model it serves, and its engines with what was learned of them."""
+
+from collections.abc import Collection
+from typing import TypeVar
+
+import aiohttp
+import msgspec
+
+from shared.api import ModelList
+from shared.forecast import ModelHealth
+
+ANSWERS_WITHIN_S = 5.0
+BodyType = TypeVar("BodyType")
+
+LEAST_STEPS_LEARNED = 30
+"""Fewer would say nothing about a model that is learned online."""
+
+
+class StepModelCard(msgspec.Struct, frozen=True):
+    """How well an engine's step model is learned."""
+
+    health: ModelHealth = ModelHealth.COLD
+    mape: float | None = None
+    """A fraction."""
+    steps_learned: int = 0
+
+    @property
+    def problem(self) -> str | None:
+        """Why it does not count as learned, if it does not."""
+        if self.health is ModelHealth.COLD or self.mape is None:
+            return f"its step model is {self.health} after {self.steps_learned} steps"
+        if self.steps_learned < LEAST_STEPS_LEARNED:
+            return f"its step model has learned from {self.steps_learned} steps, fewer than {LEAST_STEPS_LEARNED}"
+        return None
+
+
+class Engine(msgspec.Struct, frozen=True):
+    """One entry of `GET /v1/engines`, as far as a report needs it."""
+
+    engine: str
+    hardware_class: str
+    forecast: StepModelCard
+
+
+class _Engines(msgspec.Struct, frozen=True):
+    engines: tuple[Engine, ...]
+
+
+class NoSystem(ConnectionError):
+    """What answers at the address is not a SynergySched router, or nothing does."""
+
+
+async def read_engines(session: aiohttp.ClientSession, url: str) -> tuple[Engine, ...]:
+    """The engines in the pool.
+
+    Raises:
+        NoSystem: the router does not answer, or not with engines.
+    """
+    return (await _get(session, f"{url}/v1/engines", _Engines)).engines
+
+
+async def read_model(session: aiohttp.ClientSession, url: str) -> str:
+    """The first model served.
+
+    Raises:
+        NoSystem: the router does not answer, or serves no model.
+    """
+    models = (await _get(session, f"{url}/v1/models", ModelList)).data
+    if not models:
+        raise NoSystem(f"{url} serves no model")
+    return models[0].id
+
+
+def engine_problems(engines: Collection[Engine], served: Collection[str], required: int) -> list[str]:
+    """Why fewer than `required` engines have both served requests of this run and been learned; empty if enough have."""
+    problems = {}
+    for engine in engines:
+        problem = engine.forecast.problem if engine.engine in served else "it served no request"
+        if problem is not None:
+            problems[engine.engine] = problem
+    proven = len(engines) - len(problems)
+    if proven >= required:
+        return []
+    return [
+        f"{proven} of the required {required} engines served and were learned",
+        *(f"engine {name}: {problem}" for name, problem in problems.items()),
+    ]
+
+
+async def _get(session: aiohttp.ClientSession, url: str, kind: type[BodyType]) -> BodyType:
+    try:
+        timeout = aiohttp.ClientTimeout(total=ANSWERS_WITHIN_S)
+        async with session.get(url, timeout=timeout, raise_for_status=True) as response:
+            return msgspec.json.decode(await response.read(), type=kind)
+    except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError) as error:
+        raise NoSystem(f"GET {url}: {error or type(error).__name__}") from error

@@ -1,0 +1,95 @@
+"""How Triton is started for one engine: what folders it is given, what flags, and what environment."""
+
+import os
+import secrets
+import shutil
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from services.engine.settings import EngineSettings
+
+ENGINE_FOLDER = Path(__file__).resolve().parent
+EXIT_TIMEOUT_S = 5
+
+
+def run_folder(grpc_port: int) -> Path:
+    """A new private folder; the one that an earlier engine on this port has left is removed.
+
+    Raises:
+        OSError: it cannot be made, for instance since it belongs to another user.
+    """
+    folder = Path(tempfile.gettempdir()) / f"synergysched-engine-{os.getuid()}-{grpc_port}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def assemble(settings: EngineSettings, folder: Path) -> None:
+    """Put together in the folder the Python backend for this Python, and a repository of only the chosen executor."""
+    python_version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub_name = "triton_python_backend_stub"
+    stub = settings.triton_home / "python_backend_stubs" / python_version / stub_name
+    shipped = settings.triton_home / "backends" / "python"
+    backend = folder / "backends" / "python"
+    backend.mkdir(parents=True)
+    (backend / stub_name).symlink_to(stub if stub.exists() else shipped / stub_name)
+    for name in ("libtriton_python.so", "triton_python_backend_utils.py"):
+        (backend / name).symlink_to(shipped / name)
+    models = folder / "models"
+    models.mkdir()
+    (models / settings.executor).symlink_to(ENGINE_FOLDER / "models" / settings.executor)
+
+
+def shared_memory_prefix(grpc_port: int) -> str:
+    """What the names in /dev/shm begin with; engines on one machine differ in their port."""
+    return f"synergysched-{grpc_port}-"
+
+
+def remove_leftovers(prefix: str, shared_memory: Path = Path("/dev/shm")) -> None:  # noqa: S108 - where Linux has it
+    """Remove the shared memory of an engine that was killed."""
+    for leftover in shared_memory.glob(f"{prefix}*"):
+        leftover.unlink(missing_ok=True)
+
+
+def command(settings: EngineSettings, folder: Path) -> list[str]:
+    """The command line. Nothing but gRPC listens, and of gRPC nothing that reads memory or writes files is open."""
+    prefix = shared_memory_prefix(settings.grpc_port)
+    return [
+        str(settings.triton_home / "bin" / "tritonserver"),
+        f"--model-repository={folder / 'models'}",
+        f"--backend-directory={folder / 'backends'}",
+        f"--backend-config=python,shm-region-prefix-name={prefix}",
+        "--model-control-mode=explicit",  # so that lens can reload a model that has died
+        f"--load-model={settings.executor}",
+        f"--grpc-address={settings.host}",
+        f"--grpc-port={settings.grpc_port}",
+        f"--grpc-restricted-protocol=shared-memory,trace,logging:closed={secrets.token_hex()}",
+        "--allow-http=false",
+        "--allow-metrics=false",
+        f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
+        "--log-format=ISO8601",
+    ]
+
+
+def environment(settings: EngineSettings, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The environment: the stub takes its Python from PATH, and Triton its libraries from beside the wheel."""
+    libraries = [
+        settings.triton_home.parents[1] / "nvidia_pytriton.libs",
+        Path(sysconfig.get_config_var("LIBDIR")),
+        Path(sys.base_prefix) / "lib",
+    ]
+    return {
+        **inherited,
+        "PATH": _joined([Path(sys.executable).parent], inherited.get("PATH")),
+        "PYTHONPATH": _joined([ENGINE_FOLDER.parents[1]], inherited.get("PYTHONPATH")),
+        "LD_LIBRARY_PATH": _joined(libraries, inherited.get("LD_LIBRARY_PATH")),
+        "GOMP_SPINCOUNT": "1000",  # engines that share cores would else spin against each other, up to 1.5 s a step
+        "GGML_NO_BACKTRACE": "1",  # its backtrace would start a debugger
+    }
+
+
+def _joined(first: list[Path], rest: str | None) -> str:
+    return os.pathsep.join([*map(str, first), *([rest] if rest else [])])

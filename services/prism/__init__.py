@@ -1,0 +1,1 @@
+"""PRISM: the stateless router in front of the fleet."""

@@ -1,0 +1,148 @@
+"""Prism's HTTP surface: the OpenAI endpoints, the fleet as the router sees it, health and metrics."""
+
+import math
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import msgspec
+import structlog
+from fastapi import FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from services.prism.dispatches import Dispatches
+from services.prism.endpoint import Endpoint
+from services.prism.fleet import EngineView, Fleet
+from services.prism.intake import request_id_of
+from services.prism.metrics import Metrics
+from services.prism.router import ReadsFleet, Router
+from shared.api import ModelCard, ModelList, decode_chat, decode_completion
+from shared.errors import ApiError, BadRequest, NotFound
+from shared.headers import REQUEST_ID
+from shared.lifecycle import Readiness
+from shared.slo import Slo
+
+log = structlog.get_logger()
+
+NEEDED_TO_SERVE = {"engines", "router"}
+"""Parts without which prism is not ready; with Redis away it serves by what it last read, and says so."""
+
+
+def create_app(
+    router: Router,
+    fleet: ReadsFleet,
+    dispatches: Dispatches,
+    metrics: Metrics,
+    readiness: Readiness,
+    *,
+    slo_classes: Mapping[str, Slo],
+    most_body_bytes: int,
+) -> FastAPI:
+    """The application, to be served by any ASGI server."""
+    app = FastAPI(title="prism", docs_url=None, redoc_url=None, openapi_url=None)
+    for path, decode in (("/v1/chat/completions", decode_chat), ("/v1/completions", decode_completion)):
+        endpoint = Endpoint(router, decode, metrics, slo_classes=slo_classes, most_body_bytes=most_body_bytes)
+        app.router.routes.append(Route(path, endpoint, methods=["POST"]))
+
+    @app.get("/v1/models")
+    async def models() -> Response:
+        return _json(_models(await fleet.read()))
+
+    @app.get("/v1/engines")
+    async def engines() -> Response:
+        now_s = time.monotonic()
+        known = await fleet.read()
+        return _json(
+            {
+                "fleet_age_s": _finite(known.age_s),
+                "stale": known.stale,
+                "engines": [
+                    _shown(engine, dispatches.load(engine.state, now_s).outstanding_requests)
+                    for engine in known.engines
+                ],
+            }
+        )
+
+    @app.get("/health/live")
+    async def live() -> Response:
+        return _json({"status": "live"})
+
+    @app.get("/health/ready")
+    async def ready() -> Response:
+        return _readiness(await fleet.read(), readiness)
+
+    @app.get("/metrics")
+    async def exposition() -> Response:
+        text = metrics.exposition(await fleet.read(), dispatches, time.monotonic())
+        return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
+
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected)
+    return app
+
+
+def _models(fleet: Fleet) -> ModelList:
+    context_tokens: dict[str, int] = {}
+    for engine in fleet.engines:
+        context_tokens[engine.state.model] = max(engine.context_tokens, context_tokens.get(engine.state.model, 0))
+    return ModelList(data=tuple(ModelCard(id=model, max_model_len=most) for model, most in context_tokens.items()))
+
+
+def _shown(engine: EngineView, outstanding_requests: int) -> dict[str, object]:
+    return {
+        **msgspec.structs.asdict(engine.state),
+        "state_age_s": engine.state_age_s,
+        "outstanding_requests": outstanding_requests,
+        "forecast": {
+            "health": engine.health,
+            "mape": engine.mape,
+            "steps_learned": engine.steps_learned,
+            "age_s": _finite(engine.forecast_age_s),
+        },
+    }
+
+
+def _readiness(fleet: Fleet, readiness: Readiness) -> Response:
+    if any(engine.accepts for engine in fleet.engines):
+        readiness.has("engines")
+    else:
+        readiness.lacks("engines", "no engine takes requests")
+    problems = readiness.problems
+    serving = not problems.keys() & NEEDED_TO_SERVE
+    return _json(
+        {"status": "ready" if serving else "not ready", "problems": problems},
+        HTTPStatus.OK if serving else HTTPStatus.SERVICE_UNAVAILABLE,
+    )
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """What the framework refuses: an unknown path, a wrong method."""
+    assert isinstance(error, HTTPException)
+    what = f"{request.method} {request.url.path}"
+    refusal: ApiError = NotFound(f"there is no {what} here", code="not_found")
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        refusal = BadRequest(f"{what} is not allowed", code="method_not_allowed")
+    return _error(request, error.status_code, refusal, error.headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    request_id = request_id_of(request.headers)
+    log.error("internal error", request_id=request_id, path=request.url.path, exc_info=error)
+    return _error(request, HTTPStatus.INTERNAL_SERVER_ERROR, ApiError("internal error", code="internal_error"))
+
+
+def _error(request: Request, status: int, error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
+    headers = {**(headers or {}), "content-type": "application/json", REQUEST_ID: request_id_of(request.headers)}
+    return Response(error.body(), status, headers)
+
+
+def _json(value: object, status: int = HTTPStatus.OK) -> Response:
+    return Response(msgspec.json.encode(value), status, {"content-type": "application/json"})
+
+
+def _finite(age_s: float) -> float | None:
+    return age_s if age_s < math.inf else None

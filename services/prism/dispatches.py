@@ -1,0 +1,78 @@
+"""What this replica has sent and the engines' states do not show yet, so that a burst does not stampede one engine."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from shared.engine_state import EngineState
+
+PENDING_S = 5.0
+"""A dispatch that no state has echoed for so long is not on its way any more."""
+SUSPECT_S = 2.0
+"""How long an engine that failed is passed over while there are others; within that its key expires if it is gone."""
+
+
+class Dispatch(msgspec.Struct, frozen=True):
+    """One request sent to one engine; numbers count from 1, by engine."""
+
+    engine: str
+    number: int
+    prompt_tokens: int
+    sent_at_s: float
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What this replica knows of an engine beyond its state."""
+
+    outstanding_requests: int = 0
+    """Sent and not ended."""
+    pending_requests: int = 0
+    """Of those, sent too lately for the state to count them."""
+    pending_prompt_tokens: int = 0
+    suspect: bool = False
+    """It failed a request a moment ago."""
+
+
+class Dispatches:
+    """A ledger of the requests that this replica has at each engine. Times are seconds on any one clock."""
+
+    def __init__(self, replica: str) -> None:
+        self.replica = replica
+        self._numbers: dict[str, Iterator[int]] = {}
+        self._outstanding: dict[str, dict[int, Dispatch]] = {}
+        """By engine and number, in order of sending."""
+        self._failed_at_s: dict[str, float] = {}
+
+    def send(self, engine: str, prompt_tokens: int, now_s: float) -> Dispatch:
+        """Number a request that is about to be sent."""
+        number = next(self._numbers.setdefault(engine, itertools.count(1)))
+        dispatch = Dispatch(engine, number, prompt_tokens, now_s)
+        self._outstanding.setdefault(engine, {})[number] = dispatch
+        return dispatch
+
+    def end(self, dispatch: Dispatch) -> None:
+        """The request has left its engine, however it ended."""
+        del self._outstanding[dispatch.engine][dispatch.number]
+
+    def failed(self, engine: str, now_s: float) -> None:
+        """The engine could not be reached, or said that it cannot serve."""
+        self._failed_at_s[engine] = now_s
+
+    def load(self, state: EngineState, now_s: float) -> Load:
+        """What this replica's requests add to a state."""
+        outstanding = self._outstanding.get(state.engine, {})
+        pending = list(self._unseen(list(outstanding.values()), state.admitted.get(self.replica, 0), now_s))
+        return Load(
+            outstanding_requests=len(outstanding),
+            pending_requests=len(pending),
+            pending_prompt_tokens=sum(dispatch.prompt_tokens for dispatch in pending),
+            suspect=now_s - self._failed_at_s.get(state.engine, -SUSPECT_S) < SUSPECT_S,
+        )
+
+    @staticmethod
+    def _unseen(outstanding: Sequence[Dispatch], admitted: int, now_s: float) -> Iterator[Dispatch]:
+        for dispatch in reversed(outstanding):  # latest first: the rest is older and seen
+            if dispatch.number <= admitted or now_s - dispatch.sent_at_s >= PENDING_S:
+                return
+            yield dispatch

@@ -1,0 +1,51 @@
+"""The fleet as a request finds it: every engine's state and step model, with their ages, at one moment."""
+
+import math
+
+import msgspec
+
+from shared.engine_state import EngineState
+from shared.forecast import ModelHealth
+from shared.names import ENGINE_KEY_LIFETIME_S
+from shared.steptime import PRIOR, StepModel
+
+
+class EngineView(msgspec.Struct, frozen=True, kw_only=True):
+    """One engine as the router sees it."""
+
+    state: EngineState
+    state_age_s: float
+    model: StepModel = PRIOR
+    health: ModelHealth = ModelHealth.COLD
+    mape: float | None = None
+    steps_learned: int = 0
+    forecast_age_s: float = math.inf
+    """Infinite where there never was a forecast."""
+
+    @property
+    def accepts(self) -> bool:
+        """Whether it may be given new requests."""
+        return self.state.serving and not self.state.draining
+
+    @property
+    def context_tokens(self) -> int:
+        """The most tokens that a prompt and its answer may have together."""
+        return min(self.state.max_context_tokens, self.state.kv_blocks_total * self.state.kv_block_tokens)
+
+
+class Fleet(msgspec.Struct, frozen=True, kw_only=True):
+    """All engines in the pool."""
+
+    engines: tuple[EngineView, ...] = ()
+    age_s: float = math.inf
+    """Since Redis last answered; infinite before it ever did."""
+
+    @property
+    def known(self) -> bool:
+        """Whether Redis ever answered."""
+        return self.age_s < math.inf
+
+    @property
+    def stale(self) -> bool:
+        """Whether the loads in it are too old to foresee anything from."""
+        return self.age_s > ENGINE_KEY_LIFETIME_S

@@ -1,0 +1,144 @@
+"""What a request would meet on each engine: time to first token and time per output token, if it were sent there now.
+
+It follows how lens batches: decodes first, then prefill in order of arrival, as much as fits in the step's target time.
+All engines at once; every array has one element an engine.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.prism.dispatches import Load
+from services.prism.fleet import EngineView
+from services.prism.prompt_size import Ask
+from shared.forecast import ModelHealth
+from shared.steptime import StepModel, StepShape, step_times_s
+
+Array = NDArray[np.float64]
+
+LEAST_CHUNK_TOKENS = 16
+"""Lens runs so much prefill in a step whatever it takes."""
+_CHUNKS_TOKENS = np.geomspace(LEAST_CHUNK_TOKENS, 16_384, 48)[:, np.newaxis]
+
+FRESH_FORECAST_S = 5.0
+OLD_FORECAST_S = 60.0
+FRESH_STATE_S = 1.0
+OLD_STATE_S = 3.0
+LEAST_UPPER_RATIO = 1.1
+"""However exact a model was, this much may have changed since it was last heard of."""
+
+
+class Foreseen(NamedTuple):
+    """The request's times on each engine."""
+
+    ttft_s: Array
+    tpot_s: Array
+
+
+class _Crowd(NamedTuple):
+    """Who is at each engine already, what its state does not show yet included."""
+
+    decodes: Array
+    kv_tokens: Array
+    requests_ahead: Array
+    tokens_ahead: Array
+    """To prefill before the request's own."""
+    max_running: Array
+    step_tokens: Array
+    step_target_s: Array
+    blocks_free: Array
+    blocks_total: Array
+    block_tokens: Array
+
+
+def foresee(engines: Sequence[EngineView], loads: Sequence[Load], ask: Ask) -> Foreseen:
+    """The times that this request would see on each of these engines.
+
+    Args:
+        engines: at least one.
+        loads: what this replica knows of each beyond its state.
+    """
+    models = [engine.model for engine in engines]
+    crowd = _crowd(engines, loads)
+    caution = np.array([_caution(engine) for engine in engines])
+
+    batched = np.minimum(crowd.decodes + crowd.requests_ahead, crowd.max_running - 1)
+    meanwhile = crowd._replace(decodes=np.minimum(crowd.decodes + crowd.requests_ahead / 2, crowd.max_running - 1))
+    chunk_tokens = _chunk_tokens(models, meanwhile, ask)
+    prefill_tokens = crowd.tokens_ahead + ask.prompt_tokens
+    steps = np.ceil(prefill_tokens / chunk_tokens)
+    prefill_s = steps * step_times_s(models, _mixed(meanwhile, prefill_tokens / steps, ask))
+
+    in_flight_s = np.where(crowd.decodes > 0, step_times_s(models, _decodes(crowd.decodes, crowd.kv_tokens)), 0.0)
+    kv_tokens = crowd.kv_tokens + prefill_tokens + ask.output_tokens / 2
+    decode_s = step_times_s(models, _decodes(batched + 1, kv_tokens))
+    room_s = _generations_until_room(crowd, ask) * ask.output_tokens * decode_s
+
+    mixed_s = np.maximum(step_times_s(models, _mixed(meanwhile, chunk_tokens, ask)), decode_s)
+    mixed_share = np.minimum(crowd.tokens_ahead / chunk_tokens / ask.output_tokens, 1.0)
+    tpot_s = decode_s + mixed_share * (mixed_s - decode_s)
+    return Foreseen(ttft_s=caution * (in_flight_s + prefill_s + room_s), tpot_s=caution * tpot_s)
+
+
+def _crowd(engines: Sequence[EngineView], loads: Sequence[Load]) -> _Crowd:
+    rows = [
+        (
+            state.decode_seqs,
+            state.kv_tokens,
+            state.waiting_requests + load.pending_requests,
+            state.waiting_prefill_tokens + load.pending_prompt_tokens,
+            max(state.max_running, 1),
+            state.step_tokens,
+            state.step_target_ms / 1e3,
+            state.kv_blocks_free,
+            max(state.kv_blocks_total, 1),
+            max(state.kv_block_tokens, 1),
+        )
+        for state, load in zip((engine.state for engine in engines), loads, strict=True)
+    ]
+    return _Crowd(*np.array(rows, np.float64).T)
+
+
+def _caution(engine: EngineView) -> float:
+    """What to multiply expected times by: towards the upper quantile as what is known of the engine grows old."""
+    if engine.health is ModelHealth.COLD:
+        return 1.0  # the prior is cautious already
+    doubt = max(
+        (engine.forecast_age_s - FRESH_FORECAST_S) / (OLD_FORECAST_S - FRESH_FORECAST_S),
+        (engine.state_age_s - FRESH_STATE_S) / (OLD_STATE_S - FRESH_STATE_S),
+        1.0 if engine.health is ModelHealth.DRIFTING else 0.0,
+    )
+    return 1 + min(doubt, 1.0) * (max(engine.model.upper_ratio, LEAST_UPPER_RATIO) - 1)
+
+
+def _chunk_tokens(models: Sequence[StepModel], crowd: _Crowd, ask: Ask) -> Array:
+    """The prefill tokens that fit in a step beside the decodes."""
+    in_time = step_times_s(models, _mixed(crowd, _CHUNKS_TOKENS, ask)) <= crowd.step_target_s
+    largest: Array = np.where(in_time, _CHUNKS_TOKENS, LEAST_CHUNK_TOKENS).max(axis=0)
+    return np.minimum(largest, np.maximum(crowd.step_tokens - crowd.decodes, 1))
+
+
+def _mixed(crowd: _Crowd, chunk_tokens: Array, ask: Ask) -> StepShape:
+    """The middle one of the steps that prefill, as if all prompts were as long as ours."""
+    return StepShape(
+        batch_size=crowd.decodes + 1,
+        num_tokens=crowd.decodes + chunk_tokens,
+        kv_tokens=crowd.kv_tokens + (crowd.tokens_ahead + ask.prompt_tokens) / 2,
+        attention_work=chunk_tokens * ask.prompt_tokens / 2,
+        prefill_seqs=1.0,
+    )
+
+
+def _decodes(decodes: Array, kv_tokens: Array) -> StepShape:
+    return StepShape(batch_size=decodes, num_tokens=decodes, kv_tokens=kv_tokens)
+
+
+def _generations_until_room(crowd: _Crowd, ask: Ask) -> Array:
+    """How long until the request has a slot and KV blocks, in durations of an answer: all of them come free in one."""
+    slots_short = crowd.decodes + crowd.requests_ahead + 1 - crowd.max_running
+    wanted_tokens = crowd.tokens_ahead + ask.prompt_tokens + (ask.most_output_tokens or ask.output_tokens)
+    blocks_short = np.ceil(wanted_tokens / crowd.block_tokens) - crowd.blocks_free
+    short: Array = np.maximum(slots_short / crowd.max_running, blocks_short / crowd.blocks_total)
+    return np.maximum(short, 0.0)

@@ -1,0 +1,162 @@
+"""The life of a request in prism: choose an engine from the fleet as it is now, ask it, pass its answer on.
+
+Until the first byte of an answer is here the client does not notice an engine that fails: another is asked.
+"""
+
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+import msgspec
+from starlette.types import Send
+
+from services.prism.dispatches import Dispatch, Dispatches
+from services.prism.fleet import Fleet
+from services.prism.intake import Intake
+from services.prism.metrics import Metrics
+from services.prism.relay import relay
+from services.prism.route import RETRY_AFTER, Route, choose
+from services.prism.upstream import Answer, EngineAway, Upstream
+from shared import headers as names
+from shared.errors import Unavailable
+from shared.slo import CLASS_HEADER, Slo, headers_from_slo
+
+MOST_TRIES = 3
+LEAST_TARGET_LEFT_S = 0.001
+"""A budget that is spent is still passed on as one: lens takes no target of nothing."""
+
+
+class ReadsFleet(Protocol):
+    """Where the fleet is read, anew for each request."""
+
+    async def read(self) -> Fleet:
+        """The fleet now."""
+        ...
+
+
+class Account(msgspec.Struct, kw_only=True):
+    """What became of a request, for its line in the log; times count from its arrival."""
+
+    request_id: str
+    model: str | None = None
+    slo_class: str | None = None
+    route: Route | None = None
+    tries: int = 0
+    route_s: float | None = None
+    """Of the last try: reading the fleet and choosing."""
+    first_byte_s: float | None = None
+    status: int = 500
+    """Until there is another."""
+
+
+class Router:
+    """Answers requests from the fleet."""
+
+    def __init__(
+        self,
+        fleet: ReadsFleet,
+        upstream: Upstream,
+        dispatches: Dispatches,
+        metrics: Metrics,
+        *,
+        idle_s: float,
+        answer_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._fleet = fleet
+        self._upstream = upstream
+        self._dispatches = dispatches
+        self._metrics = metrics
+        self._idle_s = idle_s
+        self._answer_s = answer_s
+        self._clock = clock
+        self._draw = draw
+
+    async def answer(self, intake: Intake, account: Account, send: Send) -> None:
+        """Answer a request, by another engine where one fails before it has given anything.
+
+        Raises:
+            NotFound: no engine has the model.
+            Unavailable: no engine can answer.
+            EngineFailed: the engine failed after it had begun.
+        """
+        tried: frozenset[str] = frozenset()
+        while True:
+            route = account.route = await self._choose(intake, account, tried)
+            tried |= {route.engine}
+            account.tries = len(tried)
+            try:
+                async with self._asked(route, intake) as answer:
+                    account.first_byte_s = self._clock() - intake.arrived_at_s
+                    account.status = answer.status
+                    await relay(answer, _client_headers(route, account.request_id), send)
+                    return
+            except EngineAway as problem:
+                self._dispatches.failed(route.engine, self._clock())
+                self._metrics.retries.labels(route.engine).inc()
+                if len(tried) == MOST_TRIES:
+                    message = f"the engines {sorted(tried)} could not answer; the last: {problem}"
+                    raise Unavailable(message, headers=RETRY_AFTER) from problem
+
+    async def _choose(self, intake: Intake, account: Account, tried: frozenset[str]) -> Route:
+        began_at_s = self._clock()
+        fleet = await self._fleet.read()
+        now_s = self._clock()
+        loads = {engine.state.engine: self._dispatches.load(engine.state, now_s) for engine in fleet.engines}
+        slo = _what_is_left(intake.slo, now_s - intake.arrived_at_s)
+        route = choose(fleet, loads, intake.ask, slo, model=intake.model, draw=self._draw(), tried=tried)
+        account.route_s = self._clock() - began_at_s
+        self._metrics.route_seconds.observe(account.route_s)
+        self._metrics.routes.labels(route.engine, route.reason).inc()
+        return route
+
+    @contextlib.asynccontextmanager
+    async def _asked(self, route: Route, intake: Intake) -> AsyncIterator[Answer]:
+        now_s = self._clock()
+        dispatch = self._dispatches.send(route.engine, intake.ask.prompt_tokens, now_s)
+        slo = _what_is_left(intake.slo, now_s - intake.arrived_at_s)
+        headers = {**intake.headers, **_engine_headers(route, slo, dispatch, self._dispatches.replica)}
+        silence_s = self._idle_s if intake.stream else self._answer_s
+        try:
+            async with self._upstream.ask(route.url + intake.path, intake.body, headers, silence_s) as answer:
+                yield answer
+        finally:
+            self._dispatches.end(dispatch)
+
+
+def _what_is_left(slo: Slo, elapsed_s: float) -> Slo:
+    """The targets, of those that count from arrival what is left."""
+    ttft_s, e2e_s = (
+        None if target_s is None else max(target_s - elapsed_s, LEAST_TARGET_LEFT_S)
+        for target_s in (slo.ttft_s, slo.e2e_s)
+    )
+    return msgspec.structs.replace(slo, ttft_s=ttft_s, e2e_s=e2e_s)
+
+
+def _engine_headers(route: Route, slo: Slo, dispatch: Dispatch, replica: str) -> dict[str, str]:
+    return {
+        **headers_from_slo(slo),
+        **_predictions(route),
+        CLASS_HEADER: slo.name,
+        names.DISPATCH: f"{replica}:{dispatch.number}",
+    }
+
+
+def _client_headers(route: Route, request_id: str) -> dict[str, str]:
+    return {
+        names.REQUEST_ID: request_id,
+        names.ENGINE: route.engine,
+        names.ROUTE_REASON: route.reason,
+        **_predictions(route),
+    }
+
+
+def _predictions(route: Route) -> dict[str, str]:
+    predictions = {
+        names.PREDICTED_TTFT_MS: route.predicted_ttft_s,
+        names.PREDICTED_TPOT_MS: route.predicted_tpot_s,
+    }
+    return {name: f"{value_s * 1e3:.3f}" for name, value_s in predictions.items() if value_s is not None}

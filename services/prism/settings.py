@@ -1,0 +1,73 @@
+"""What prism reads from the environment."""
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from pydantic import Field, PlainValidator
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from shared.settings import Name, Settings
+from shared.slo import Slo
+
+Milliseconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class _Targets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    ttft_ms: Milliseconds | None = None
+    tpot_ms: Milliseconds | None = None
+    e2e_ms: Milliseconds | None = None
+
+    def named(self, name: str) -> Slo:
+        ttft_s, tpot_s, e2e_s = (
+            None if target_ms is None else target_ms / 1e3 for target_ms in (self.ttft_ms, self.tpot_ms, self.e2e_ms)
+        )
+        return Slo(name=name, ttft_s=ttft_s, tpot_s=tpot_s, e2e_s=e2e_s)
+
+
+def parse_slo_classes(text: Any) -> Mapping[str, Slo]:
+    """SLO classes by name, from JSON such as `{"interactive": {"ttft_ms": 1000, "tpot_ms": 100}}`.
+
+    Raises:
+        ValueError: not a JSON object of classes; names the class and what is wrong with it.
+    """
+    if isinstance(text, Mapping):
+        return text
+    try:
+        by_name = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"must be a JSON object of classes by name: {error}") from None
+    classes = {}
+    for name, raw in by_name.items():
+        try:
+            classes[name] = msgspec.json.decode(raw, type=_Targets).named(name)
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"class {name!r}: {error}") from None
+    return classes
+
+
+def _default_replica() -> str:
+    hostname = "".join(c if c.isalnum() or c in "-_" else "-" for c in socket.gethostname()) or "prism"
+    return f"{hostname}-{os.getpid()}"
+
+
+class PrismSettings(Settings):
+    """Keys `PRISM_…`, and the address that all services share."""
+
+    model_config = SettingsConfigDict(env_prefix="PRISM_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    replica: Name = Field(default_factory=_default_replica)
+    """This replica's name; a suffix for each start is added to it where dispatches are numbered."""
+    slo_classes: Annotated[Mapping[str, Slo], NoDecode, PlainValidator(parse_slo_classes)] = {}
+    max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
+    idle_s: float = Field(default=60.0, gt=0)
+    """The longest silence of an engine that streams, the wait for its first token included."""
+    answer_s: float = Field(default=600.0, gt=0)
+    """The longest wait for an answer that comes in one piece."""
+    drain_s: int = Field(default=30, ge=0)
+    log_level: str = "INFO"
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")

@@ -1,0 +1,114 @@
+"""The router's side towards lens: one request to one engine, its answer taken as bytes that nobody parses."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from shared.errors import EngineFailed
+
+CONNECT_TIMEOUT_S = 1.0
+KEEPALIVE_S = 2.0
+"""Shorter than lens keeps an idle connection, so that a request does not meet one that is being closed."""
+RETRIED_STATUSES = (502, 503)
+
+_NOT_FORWARDED = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "content-length",
+        "date",
+        "server",
+    }
+)
+"""Headers of one hop, and what the server before the client writes itself."""
+
+
+class EngineAway(Exception):
+    """The engine gave nothing yet and will not: another may be asked. Says why."""
+
+
+class Answer:
+    """An answer whose first bytes are here.
+
+    Attributes:
+        headers: those that concern the client, by lower-case name.
+        first: the first bytes of the body; empty where there is no body.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, first: bytes) -> None:
+        self.status = response.status
+        self.headers = {
+            name.lower(): value for name, value in response.headers.items() if name.lower() not in _NOT_FORWARDED
+        }
+        self.is_stream = response.content_type == "text/event-stream"
+        self.first = first
+        self._content = response.content
+
+    async def rest(self) -> AsyncIterator[bytes]:
+        """The bytes after `first` as they come.
+
+        Raises:
+            EngineFailed: the engine broke off, or was silent for too long.
+        """
+        try:
+            async for chunk in self._content.iter_any():
+                yield chunk
+        except aiohttp.SocketTimeoutError:
+            raise EngineFailed("the engine was silent for too long") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise EngineFailed("the engine broke off while answering") from error
+
+
+class Upstream:
+    """A pool of connections to every lens."""
+
+    def __init__(self) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("accept", "accept-encoding", "user-agent", "content-type"),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    @contextlib.asynccontextmanager
+    async def ask(self, url: str, body: bytes, headers: Mapping[str, str], silence_s: float) -> AsyncIterator[Answer]:
+        """Send a request and wait for the first bytes of its answer; leaving the context cancels what is left of it.
+
+        Args:
+            silence_s: the longest wait for the next bytes.
+
+        Raises:
+            EngineAway: no connection, a connection that broke before the first byte, or a status that says so.
+            EngineFailed: the engine was silent for too long.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=silence_s)
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                response = await stack.enter_async_context(
+                    self._session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
+                )
+                if response.status in RETRIED_STATUSES:
+                    raise EngineAway(f"status {response.status}")
+                first = await response.content.readany()
+            except aiohttp.SocketTimeoutError:
+                raise EngineFailed("the engine was silent for too long") from None
+            except (aiohttp.ClientError, OSError) as error:
+                raise EngineAway(str(error) or type(error).__name__) from error
+            yield Answer(response, first)

@@ -1,0 +1,134 @@
+"""The client against a real HTTP server, whose streams are written by hand."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from loadgen.client import Client
+from loadgen.outcome import Outcome
+from loadgen.workload import Request
+from shared.slo import Slo
+
+REQUEST = Request(
+    arrival_s=0.0, prompt="Why do cats purr?", max_tokens=16, slo=Slo(name="interactive", ttft_s=2.5, tpot_s=0.25)
+)
+PIECES = (
+    b": keep-alive\n\n",
+    b'data: {"choices": [{"delta": {"role": "assistant", "content": ""}, "finish_reason": null}]}\n\n',
+    b'data: {"choices": [{"delta": {"content": "They a',
+    b're content."}, "finish_reason": null}]}\n\n',
+    b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": null}\n\n',
+    b'data: {"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17}}\n\n',
+    b"data: [DONE]\n\n",
+)
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Ask = Callable[[Answer], Awaitable[Outcome]]
+
+
+def streams(*pieces: bytes, headers: dict[str, str] | None = None) -> Answer:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream", **(headers or {})})
+        await response.prepare(request)
+        for piece in pieces:
+            await response.write(piece)
+        return response
+
+    return answer
+
+
+@pytest.fixture
+async def ask() -> AsyncIterator[Ask]:
+    runners: list[web.AppRunner] = []
+
+    async def ask(answer: Answer, timeout_s: float = 5.0) -> Outcome:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", answer)
+        runner = web.AppRunner(app)
+        runners.append(runner)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with aiohttp.ClientSession() as session:
+            client = Client(session, url, "a-model", started_at_s=time.monotonic(), timeout_s=timeout_s)
+            return await client.send(REQUEST)
+
+    yield ask
+    for runner in runners:
+        await runner.cleanup()
+
+
+async def test_an_answer_is_read_with_its_times_usage_and_headers(ask: Ask) -> None:
+    predictions = {"x-synergy-predicted-ttft-ms": "300.000", "x-synergy-predicted-tpot-ms": "50.000"}
+    outcome = await ask(streams(*PIECES, headers={"x-synergy-engine": "large", **predictions}))
+    assert outcome.problem is None
+    assert outcome.text == "They are content."
+    assert (outcome.engine, outcome.predicted_ttft_s, outcome.predicted_tpot_s) == ("large", 0.3, 0.05)
+    assert (outcome.prompt_tokens, outcome.output_tokens, outcome.finish_reason) == (12, 5, "stop")
+    assert outcome.ttft_s is not None
+    assert outcome.e2e_s is not None
+    assert 0 < outcome.ttft_s <= outcome.e2e_s
+
+
+async def test_the_request_asks_for_a_stream_with_usage_and_says_its_targets(ask: Ask) -> None:
+    seen: dict[str, Any] = {}
+
+    async def note(request: web.Request) -> web.StreamResponse:
+        seen.update(await request.json())
+        seen["headers"] = request.headers
+        return await streams(*PIECES)(request)
+
+    await ask(note)
+    assert (seen["model"], seen["max_tokens"], seen["stream"]) == ("a-model", 16, True)
+    assert seen["messages"] == [{"role": "user", "content": "Why do cats purr?"}]
+    assert seen["stream_options"] == {"include_usage": True}
+    assert seen["headers"]["x-slo-class"] == "interactive"
+    assert float(seen["headers"]["x-slo-ttft-ms"]) == 2500
+    assert float(seen["headers"]["x-slo-tpot-ms"]) == 250
+
+
+async def test_a_refusal_is_told_with_its_status_and_message(ask: Ask) -> None:
+    async def refuse(_request: web.Request) -> web.StreamResponse:
+        return web.json_response({"error": {"message": "no room now", "type": "rate_limit_error"}}, status=429)
+
+    outcome = await ask(refuse)
+    assert outcome.status == 429
+    assert outcome.problem == "429: no room now"
+
+
+async def test_an_error_in_the_stream_keeps_what_came_before_it(ask: Ask) -> None:
+    outcome = await ask(streams(*PIECES[:4], b'data: {"error": {"message": "the engine has gone"}}\n\n'))
+    assert outcome.problem == "the engine has gone"
+    assert outcome.text == "They are content."
+
+
+async def test_a_stream_that_just_ends_is_a_problem(ask: Ask) -> None:
+    outcome = await ask(streams(*PIECES[:-1]))
+    assert outcome.problem == "the stream ended without [DONE]"
+
+
+async def test_a_server_that_does_not_answer_in_time_is_a_problem() -> None:
+    async def accept(_reader: Any, _writer: Any) -> None:
+        await never.wait()
+
+    never = asyncio.Event()
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with aiohttp.ClientSession() as session:
+        outcome = await Client(session, url, "a-model", started_at_s=time.monotonic(), timeout_s=0.1).send(REQUEST)
+    never.set()
+    server.close()
+    assert outcome.problem is not None
+    assert outcome.status is None
+
+
+async def test_nobody_listening_is_a_problem(unused_tcp_port: int) -> None:
+    async with aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{unused_tcp_port}"
+        outcome = await Client(session, url, "a-model", started_at_s=time.monotonic(), timeout_s=1.0).send(REQUEST)
+    assert "Cannot connect" in str(outcome.problem)

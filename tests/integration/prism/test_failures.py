@@ -1,0 +1,168 @@
+"""Engines fail, clients leave: unnoticed where that is possible, else said cleanly."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from tests.integration.prism.conftest import Announcer, Prism
+from tests.integration.prism.fake_engine import (
+    Behaviour,
+    FakeEngine,
+    answer_status,
+    drop,
+    drop_after_flush,
+    hang,
+    stream,
+    truncated_json,
+)
+from tests.servers import eventually
+
+Engines = tuple[FakeEngine, FakeEngine]
+
+
+@pytest.mark.parametrize("behaviour", [drop, answer_status(503), answer_status(502), stream(then=drop)])
+async def test_an_engine_that_fails_before_the_first_byte_is_not_noticed(
+    prism: Prism, two_engines: Engines, behaviour: Behaviour
+) -> None:
+    fast, slow = two_engines
+    fast.behaviour = behaviour
+    async with prism.complete() as response:
+        assert response.status == 200
+        assert response.headers["x-synergy-engine"] == "slow"
+    assert (len(fast.asked), len(slow.asked)) == (1, 1)
+
+
+async def test_an_engine_that_is_dead_is_not_noticed_and_passed_over_by_the_next(
+    prism: Prism, announcer: Announcer, slow: FakeEngine
+) -> None:
+    dead = FakeEngine("dead")  # announced but not running
+    for engine, base_ms in ((dead, 10.0), (slow, 50.0)):
+        await announcer.announce(engine)
+        await announcer.forecast(engine.forecast(base_ms=base_ms))
+    for _ in range(2):
+        async with prism.complete() as response:
+            assert response.status == 200
+            assert response.headers["x-synergy-engine"] == "slow"
+    _, body = await prism.get("/metrics")
+    assert 'prism_retries_total{engine="dead"} 1.0' in body.decode()
+
+
+async def test_when_every_engine_fails_the_client_is_told_to_come_again(prism: Prism, two_engines: Engines) -> None:
+    for engine in two_engines:
+        engine.behaviour = drop
+    async with prism.complete() as response:
+        assert response.status == 503
+        assert response.headers["retry-after"] == "1"
+        assert "fast, slow" in (await response.json())["error"]["message"]
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 429, 500])
+async def test_what_lens_refuses_is_passed_on_as_it_is(prism: Prism, two_engines: Engines, status: int) -> None:
+    fast, slow = two_engines
+    fast.behaviour = answer_status(status, retry_after="7")
+    async with prism.complete() as response:
+        assert response.status == status
+        assert response.headers["retry-after"] == "7"
+        assert (await response.json())["error"]["message"] == "no"
+    assert not slow.asked
+
+
+async def test_a_stream_is_passed_on_byte_for_byte(prism: Prism, two_engines: Engines) -> None:
+    fast, _ = two_engines
+    chunks = (b"data: {}\n\n", b": comment\n\ndata: {", b'"a": 1}\n', b"\ndata: [DONE]\n\n")
+    fast.behaviour = stream(*chunks)
+    async with prism.complete(stream=True) as response:
+        assert response.content_type == "text/event-stream"
+        assert await response.read() == b"".join(chunks)
+
+
+async def test_an_engine_that_breaks_off_a_stream_ends_it_with_one_clean_error(
+    prism: Prism, two_engines: Engines
+) -> None:
+    fast, slow = two_engines
+    fast.behaviour = stream(b'data: {"a": 1}\n\n', b'data: {"torn', then=drop_after_flush)
+    async with prism.complete(stream=True) as response:
+        assert response.status == 200
+        *events, last = (await response.read()).decode().split("\n\n")
+    assert last == ""
+    assert events[0] == 'data: {"a": 1}'
+    error = msgspec.json.decode(events[1].removeprefix("data: "))["error"]
+    assert (error["code"], error["message"]) == ("engine_failed", "the engine broke off while answering")
+    assert len(events) == 2
+    assert not slow.asked
+
+
+async def test_an_engine_that_breaks_off_an_answer_in_one_piece_is_a_502(prism: Prism, two_engines: Engines) -> None:
+    fast, slow = two_engines
+    fast.behaviour = truncated_json(b'{"object"', 100)
+    async with prism.complete() as response:
+        assert response.status == 502
+        assert (await response.json())["error"]["code"] == "engine_failed"
+    assert not slow.asked
+
+
+@pytest.mark.parametrize("prism_env", [{"idle_s": 0.3, "answer_s": 0.3}])
+async def test_a_silent_engine_is_given_up(prism: Prism, two_engines: Engines) -> None:
+    fast, _ = two_engines
+    fast.behaviour = hang
+    async with prism.complete() as response:
+        assert response.status == 502
+    fast.behaviour = stream(b"data: 1\n\n", then=hang)
+    async with prism.complete(stream=True) as response:
+        assert b"silent for too long" in await response.read()
+    await asyncio.wait_for(fast.left.wait(), 5)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "streams"), [(hang, False), (hang, True), (stream(b"data: 1\n\n", then=hang), True)]
+)
+async def test_a_client_that_leaves_cancels_its_request_at_the_engine(
+    prism: Prism, two_engines: Engines, behaviour: Behaviour, streams: bool
+) -> None:
+    fast, _ = two_engines
+    fast.behaviour = behaviour
+    client = asyncio.create_task(_read_for_ever(prism, streams=streams))
+    await eventually(lambda: fast.asked)
+    assert not fast.left.is_set()
+    client.cancel()
+    await asyncio.wait_for(fast.left.wait(), 2)
+
+
+async def _read_for_ever(prism: Prism, *, streams: bool) -> None:
+    async with prism.complete(stream=streams) as response:
+        await response.read()
+
+
+async def test_memory_stays_bounded_when_a_client_reads_nothing(prism: Prism, two_engines: Engines) -> None:
+    fast, _ = two_engines
+    written = 0
+
+    async def flood(request: web.Request) -> web.StreamResponse:
+        nonlocal written
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        event = b"data: " + b"x" * 16_000 + b"\n\n"
+        while True:
+            await response.write(event)
+            written += len(event)
+
+    fast.behaviour = flood
+    async with prism.complete(stream=True) as response:
+        assert response.status == 200
+        await _stands_still(lambda: written)
+        assert written < 32 * 2**20
+    await asyncio.wait_for(fast.left.wait(), 5)
+
+
+async def _stands_still(value: Callable[[], int]) -> None:
+    """Until it is above nothing and the same over 0.3 s."""
+    deadline_s = time.monotonic() + 10
+    before = 0
+    while not before or value() != before:
+        assert time.monotonic() < deadline_s
+        before = value()
+        await asyncio.sleep(0.3)

@@ -1,0 +1,38 @@
+"""Bodies over the limit, and errors as the OpenAI client understands them, over real connections."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import openai
+import pytest
+
+from tests.integration.prism.conftest import Prism
+from tests.integration.prism.fake_engine import MODEL, FakeEngine
+
+Engines = tuple[FakeEngine, FakeEngine]
+
+
+@pytest.mark.parametrize("prism_env", [{"max_body_bytes": 10_000}])
+async def test_a_body_over_the_limit_is_refused_before_it_has_all_arrived(prism: Prism, two_engines: Engines) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 1000
+            await asyncio.sleep(0.01)
+
+    for data in (b"x" * 10_001, endless()):
+        async with asyncio.timeout(5), prism.session.post(f"{prism.url}/v1/completions", data=data) as response:
+            assert (response.status, (await response.json())["error"]["code"]) == (413, "request_too_large")
+    async with prism.complete(prompt="x" * 9_000) as response:
+        assert response.status == 200
+
+
+async def test_the_openai_client_gets_its_errors_and_answers(prism: Prism, two_engines: Engines) -> None:
+    async with openai.AsyncOpenAI(base_url=f"{prism.url}/v1", api_key="none", max_retries=0) as client:
+        with pytest.raises(openai.NotFoundError) as caught:
+            await client.completions.create(model="none", prompt="hello")
+        assert caught.value.code == "model_not_found"
+        with pytest.raises(openai.BadRequestError):
+            await client.completions.create(model=MODEL, prompt="")
+        answer = await client.completions.create(model=MODEL, prompt="hello")
+        assert answer.choices[0].text == "fine"
+        assert [model.id async for model in client.models.list()] == [MODEL]

@@ -1,0 +1,36 @@
+import pytest
+
+from loadgen.client import BrokenStream, Reading
+
+
+def chunk(content: str = "", finish_reason: str | None = None) -> str:
+    reason = "null" if finish_reason is None else f'"{finish_reason}"'
+    return f'{{"choices": [{{"delta": {{"content": "{content}"}}, "finish_reason": {reason}}}], "usage": null}}'
+
+
+USAGE = '{"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8}}'
+
+
+def test_times_count_from_sending_to_the_first_text_and_to_the_end() -> None:
+    reading = Reading(sent_at_s=100.0)
+    for data, at_s in ((chunk(""), 100.1), (chunk("Be"), 100.5), (chunk("es"), 100.75), (chunk("", "stop"), 101.0)):
+        reading.take(data, at_s)
+    reading.take(USAGE, 101.5)
+    assert reading.fields == {
+        "text": "Bees",
+        "ttft_s": 0.5,
+        "e2e_s": 1.0,
+        "finish_reason": "stop",
+        "prompt_tokens": 5,
+        "output_tokens": 3,
+    }
+
+
+def test_an_error_in_the_stream_is_told_in_its_words() -> None:
+    with pytest.raises(BrokenStream, match="the engine has gone"):
+        Reading(0.0).take('{"error": {"message": "the engine has gone", "type": "server_error"}}', 1.0)
+
+
+def test_an_event_that_is_not_of_a_chat_stream_is_refused() -> None:
+    with pytest.raises(BrokenStream, match="not an event"):
+        Reading(0.0).take("<html>", 1.0)

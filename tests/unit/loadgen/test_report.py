@@ -1,0 +1,77 @@
+import io
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from loadgen.engines import Engine, StepModelCard
+from loadgen.outcome import Outcome
+from loadgen.report import Report, Settings, engine_table, foresight_table, latency_table, make_report, show
+from shared.forecast import ModelHealth
+from tests.unit.loadgen.outcomes import an_outcome
+
+SETTINGS = Settings(url="http://router", model="a-model", rate_per_s=1.0, requests=2, seed=3, timeout_s=60.0)
+ENGINES = (
+    Engine("large", "cpu-large", StepModelCard(ModelHealth.HEALTHY, 0.0312, 400)),
+    Engine("small", "cpu-small", StepModelCard()),
+)
+
+
+def a_report(*outcomes: Outcome, engine_problems: tuple[str, ...] = ()) -> Report:
+    return make_report(SETTINGS, outcomes, ENGINES, engine_problems, duration_s=10.0)
+
+
+def rows(table: Table) -> list[list[str]]:
+    return [list(row) for row in zip(*(column.cells for column in table.columns), strict=True)]
+
+
+def test_the_latency_table_has_milliseconds_and_attainment() -> None:
+    first = rows(latency_table(a_report(an_outcome(), an_outcome(ttft_s=1.5, e2e_s=2.5))))[0]
+    assert first == ["large", "interactive", "2", "1,000", "1,450", "75", "98", "1,750", "1/2 50 %"]
+
+
+def test_the_foresight_table_sets_what_was_foreseen_beside_what_came() -> None:
+    assert rows(foresight_table(a_report(an_outcome())))[0] == [
+        "large",
+        "interactive",
+        "400",
+        "500",
+        "20 %",
+        "50",
+        "50",
+        "0 %",
+    ]
+
+
+def test_a_request_without_predictions_leaves_dashes() -> None:
+    outcome = an_outcome(predicted_ttft_s=None, predicted_tpot_s=None)
+    assert rows(foresight_table(a_report(outcome)))[0][2:] == ["–"] * 6
+
+
+def test_the_engine_table_has_the_error_of_each_step_model() -> None:
+    assert rows(engine_table(a_report(an_outcome()))) == [
+        ["large", "cpu-large", "healthy", "400", "3.1 %"],
+        ["small", "cpu-small", "cold", "0", "–"],
+    ]
+
+
+def test_requests_that_failed_and_engines_that_did_not_learn_are_the_reports_problems() -> None:
+    report = a_report(an_outcome(), an_outcome(error="gone"), engine_problems=("engine small: cold",))
+    assert report.problems == ("1 requests did not end well, the first: gone", "engine small: cold")
+
+
+def test_late_sends_are_counted() -> None:
+    report = a_report(an_outcome(arrival_s=1.0, sent_s=1.01), an_outcome(arrival_s=1.0, sent_s=1.25))
+    assert (report.late_sends, report.latest_send_s) == (1, 0.25)
+
+
+def test_what_is_shown_holds_answers_and_failures() -> None:
+    shown = io.StringIO()
+    show(a_report(an_outcome(), an_outcome(error="[gone]")), Console(file=shown, width=120))
+    assert "large: They are content." in shown.getvalue()
+    assert "FAILED: 1 requests did not end well, the first: [gone]" in shown.getvalue()
+
+
+def test_the_json_has_the_settings_and_reads_back() -> None:
+    report = a_report(an_outcome())
+    assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report

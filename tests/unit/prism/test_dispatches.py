@@ -1,0 +1,52 @@
+"""What a replica has sent counts as load until a state shows it, the request ends, or it is too old to be on its way."""
+
+import pytest
+
+from services.prism.dispatches import PENDING_S, SUSPECT_S, Dispatches, Load
+from tests.unit.prism.builders import state
+
+
+def _three_sent() -> Dispatches:
+    dispatches = Dispatches("r1")
+    for number in range(3):
+        dispatches.send("a", prompt_tokens=100, now_s=float(number))
+    return dispatches
+
+
+@pytest.mark.parametrize(
+    ("admitted", "now_s", "pending"),
+    [
+        ({}, 3.0, 3),
+        ({"r1": 1}, 3.0, 2),
+        ({"r1": 3}, 3.0, 0),
+        ({"r2": 9}, 3.0, 3),  # another replica's numbers
+        ({}, PENDING_S + 0.5, 2),
+        ({"r1": 2}, PENDING_S + 1.5, 1),
+        ({}, PENDING_S + 2.0, 0),
+    ],
+)
+def test_dispatches_above_the_echo_and_young_are_pending(admitted: dict[str, int], now_s: float, pending: int) -> None:
+    load = _three_sent().load(state("a", admitted=admitted), now_s)
+    assert load == Load(outstanding_requests=3, pending_requests=pending, pending_prompt_tokens=100 * pending)
+
+
+def test_numbers_count_by_engine() -> None:
+    dispatches = Dispatches("r1")
+    assert [dispatches.send(engine, 1, 0.0).number for engine in "aabab"] == [1, 2, 1, 3, 2]
+
+
+def test_an_ended_request_is_neither_outstanding_nor_pending() -> None:
+    dispatches = Dispatches("r1")
+    first, second = (dispatches.send("a", 10, 0.0) for _ in range(2))
+    dispatches.end(second)
+    assert dispatches.load(state("a"), 0.0) == Load(1, 1, 10)
+    dispatches.end(first)
+    assert dispatches.load(state("a"), 0.0) == Load()
+
+
+def test_an_engine_that_failed_is_suspect_for_a_while() -> None:
+    dispatches = Dispatches("r1")
+    dispatches.failed("a", now_s=10.0)
+    assert dispatches.load(state("a"), 10.0 + SUSPECT_S - 0.1).suspect
+    assert not dispatches.load(state("a"), 10.0 + SUSPECT_S).suspect
+    assert not dispatches.load(state("b"), 10.0).suspect

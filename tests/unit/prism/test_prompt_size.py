@@ -1,0 +1,31 @@
+"""Requests are sized without a tokenizer."""
+
+import pytest
+
+from services.prism.prompt_size import TYPICAL_OUTPUT_TOKENS, Ask, ask_of
+from shared.api import decode_chat, decode_completion
+
+
+@pytest.mark.parametrize(
+    ("fields", "ask"),
+    [
+        ('"prompt": "12345678"', Ask(prompt_tokens=2, output_tokens=16, most_output_tokens=16)),
+        ('"prompt": "1"', Ask(prompt_tokens=1, output_tokens=16, most_output_tokens=16)),
+        ('"prompt": [5, 6, 7]', Ask(prompt_tokens=3, output_tokens=16, most_output_tokens=16)),
+        (
+            '"prompt": "1", "max_tokens": 1000',
+            Ask(prompt_tokens=1, output_tokens=TYPICAL_OUTPUT_TOKENS, most_output_tokens=1000),
+        ),
+        (
+            '"prompt": "1", "max_tokens": 1000, "ignore_eos": true',
+            Ask(prompt_tokens=1, output_tokens=1000, most_output_tokens=1000),
+        ),
+    ],
+)
+def test_a_completion_is_as_large_as_its_prompt_and_limit(fields: str, ask: Ask) -> None:
+    assert ask_of(decode_completion(f'{{"model": "m", {fields}}}'.encode())) == ask
+
+
+def test_a_chat_counts_its_messages_and_what_the_template_adds() -> None:
+    body = b'{"model": "m", "messages": [{"role": "system", "content": "1234"}, {"role": "user", "content": "12345"}]}'
+    assert ask_of(decode_chat(body)) == Ask(prompt_tokens=1 + 2 + 3 * 5, output_tokens=TYPICAL_OUTPUT_TOKENS)
