@@ -36,5 +36,7 @@ class EngineState(Message, frozen=True, kw_only=True):
     waiting_requests: int = 0
     waiting_prefill_tokens: int = 0
     """Prompt tokens not yet computed, of requests waiting and running."""
+    in_flight_ms: float = 0.0
+    """What the steps on their way are expected to take still, as a newcomer finds them: half the first is over."""
     admitted: Mapping[str, int] = {}
     """The highest dispatch number admitted, by router replica."""

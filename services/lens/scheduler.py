@@ -45,6 +45,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     kv_blocks_free: int
     waiting_requests: int
     waiting_prefill_tokens: int
+    in_flight_s: float
+    """Of the steps on their way, the first half over: what a newcomer waits for before its own first step."""
 
 
 class Scheduler:
@@ -140,7 +142,12 @@ class Scheduler:
             kv_blocks_free=self._ledger.free_blocks,
             waiting_requests=len(self.waiting),
             waiting_prefill_tokens=prefill_left,
+            in_flight_s=sum(sent.predicted_s for sent in self.in_flight) - self._first_in_flight_s / 2,
         )
+
+    @property
+    def _first_in_flight_s(self) -> float:
+        return self.in_flight[0].predicted_s if self.in_flight else 0.0
 
     def _admissible(self) -> Iterator[Sequence]:
         """The waiting sequences that fit now, first come first served: one that does not fit holds back those behind."""

@@ -32,5 +32,6 @@ def engine_state(settings: LensSettings, loop: StepLoop, frontend: Frontend) -> 
         kv_tokens=load.kv_tokens,
         waiting_requests=load.waiting_requests,
         waiting_prefill_tokens=load.waiting_prefill_tokens,
+        in_flight_ms=round(load.in_flight_s * 1e3, 3),
         admitted=dict(frontend.admitted),
     )

@@ -48,6 +48,7 @@ class _Crowd(NamedTuple):
     max_running: Array
     step_tokens: Array
     step_target_s: Array
+    in_flight_s: Array
     blocks_free: Array
     blocks_total: Array
     block_tokens: Array
@@ -71,7 +72,6 @@ def foresee(engines: Sequence[EngineView], loads: Sequence[Load], ask: Ask) -> F
     steps = np.ceil(prefill_tokens / chunk_tokens)
     prefill_s = steps * step_times_s(models, _mixed(meanwhile, prefill_tokens / steps, ask))
 
-    in_flight_s = np.where(crowd.decodes > 0, step_times_s(models, _decodes(crowd.decodes, crowd.kv_tokens)), 0.0)
     kv_tokens = crowd.kv_tokens + prefill_tokens + ask.output_tokens / 2
     decode_s = step_times_s(models, _decodes(batched + 1, kv_tokens))
     room_s = _generations_until_room(crowd, ask) * ask.output_tokens * decode_s
@@ -79,7 +79,7 @@ def foresee(engines: Sequence[EngineView], loads: Sequence[Load], ask: Ask) -> F
     mixed_s = np.maximum(step_times_s(models, _mixed(meanwhile, chunk_tokens, ask)), decode_s)
     mixed_share = np.minimum(crowd.tokens_ahead / chunk_tokens / ask.output_tokens, 1.0)
     tpot_s = decode_s + mixed_share * (mixed_s - decode_s)
-    return Foreseen(ttft_s=caution * (in_flight_s + prefill_s + room_s), tpot_s=caution * tpot_s)
+    return Foreseen(ttft_s=caution * (crowd.in_flight_s + prefill_s + room_s), tpot_s=caution * tpot_s)
 
 
 def _crowd(engines: Sequence[EngineView], loads: Sequence[Load]) -> _Crowd:
@@ -92,6 +92,7 @@ def _crowd(engines: Sequence[EngineView], loads: Sequence[Load]) -> _Crowd:
             max(state.max_running, 1),
             state.step_tokens,
             state.step_target_ms / 1e3,
+            state.in_flight_ms / 1e3,
             state.kv_blocks_free,
             max(state.kv_blocks_total, 1),
             max(state.kv_block_tokens, 1),

@@ -90,7 +90,7 @@ GOLDEN: list[tuple[Message, bytes]] = [
             b'"hardware_class":"cpu","emulated":false,"announced_at_s":1000.5,"draining":false,"serving":true,'
             b'"max_context_tokens":2048,"max_running":16,"step_tokens":256,"step_target_ms":150.0,"kv_blocks_total":512,'
             b'"kv_block_tokens":16,"kv_blocks_free":500,"decode_seqs":0,"kv_tokens":0,"waiting_requests":0,'
-            b'"waiting_prefill_tokens":0,"admitted":{"prism-1":4}}'
+            b'"waiting_prefill_tokens":0,"in_flight_ms":0.0,"admitted":{"prism-1":4}}'
         ),
     ),
 ]

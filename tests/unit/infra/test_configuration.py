@@ -12,7 +12,7 @@ from loadgen.workload import MIX
 from services.prism.settings import PrismSettings
 from shared.settings import load
 
-FIRST_TO_LAST = ["stores", "engines", "lenses", "learning", "routing"]
+FIRST_TO_LAST = ["stores", "learning", "engines", "lenses", "routing"]
 
 
 @pytest.fixture

@@ -155,3 +155,10 @@ def test_answers_out_of_order_are_a_mistake():
     send(of)
     with pytest.raises(AssertionError):
         of.apply(StepResult(boot_id=7, epoch=1, step=2, sampled_ids=(1,)))
+
+
+def test_a_newcomer_finds_half_the_first_step_over():
+    of = scheduler()
+    of.add(sequence(prompt_tokens=10))
+    first, second = send(of), send(of)
+    assert of.load.in_flight_s == pytest.approx(first.predicted_s / 2 + second.predicted_s)
