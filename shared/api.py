@@ -13,6 +13,8 @@ from shared.errors import BadRequest
 MOST_STOP_STRINGS = 4
 LONGEST_STOP_CHARACTERS = 256
 SEED_BOUND = 2**63
+MOST_TOKENS = 2**31 - 1
+"""No limit may be larger: it travels as a 32-bit number, and no context comes near it."""
 
 
 class TextPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -199,7 +201,7 @@ def decode_chat(body: bytes) -> ChatRequest:
         raise BadRequest("messages must have one that is not empty", param="messages")
     if request.max_completion_tokens is not None and request.max_tokens not in (None, request.max_completion_tokens):
         raise BadRequest("max_tokens must equal max_completion_tokens where both are given", param="max_tokens")
-    _check_least("max_completion_tokens", request.max_completion_tokens, 1)
+    _check_between("max_completion_tokens", request.max_completion_tokens, 1)
     return request
 
 
@@ -239,8 +241,8 @@ def _check_supported(request: AnyRequest) -> None:
 
 
 def _check_limits(request: AnyRequest) -> None:
-    _check_least("max_tokens", request.max_tokens, 1)
-    _check_least("top_k", request.top_k, -1)
+    _check_between("max_tokens", request.max_tokens, 1)
+    _check_between("top_k", request.top_k, -1)
     if request.temperature is not None and not 0 <= request.temperature <= 2:
         raise BadRequest("temperature must be between 0 and 2", param="temperature")
     if request.top_p is not None and not 0 < request.top_p <= 1:
@@ -255,9 +257,9 @@ def _check_limits(request: AnyRequest) -> None:
         raise BadRequest(f"stop must be {wanted}", param="stop")
 
 
-def _check_least(field: str, value: int | None, least: int) -> None:
-    if value is not None and value < least:
-        raise BadRequest(f"{field} must be at least {least}, not {value}", param=field)
+def _check_between(field: str, value: int | None, least: int) -> None:
+    if value is not None and not least <= value <= MOST_TOKENS:
+        raise BadRequest(f"{field} must be between {least} and {MOST_TOKENS}", param=field)
 
 
 class Usage(msgspec.Struct, frozen=True):

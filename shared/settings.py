@@ -1,8 +1,9 @@
 """Settings from the environment, checked at start; an error names the key and says what was wrong with its value."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -57,6 +58,23 @@ def _check_no_spaces(value: str) -> str:
         raise ValueError("must be a name without spaces, dots or wildcards")
     return value
 
+
+def _check_url(*schemes: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        try:
+            url = urlsplit(value)
+            is_good = url.scheme in schemes and bool(url.hostname) and url.port != 0
+        except ValueError:
+            is_good = False
+        if not is_good:
+            raise ValueError(f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return value
+
+    return check
+
+
+NatsUrl = Annotated[str, AfterValidator(_check_url("nats", "tls"))]
+RedisUrl = Annotated[str, AfterValidator(_check_url("redis", "rediss"))]
 
 Name = Annotated[str, AfterValidator(_check_no_spaces)]
 """A name that may stand in a NATS subject and a Redis key."""

@@ -3,7 +3,7 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import Settings
+from shared.settings import NatsUrl, RedisUrl, Settings
 
 
 class ForecasterSettings(Settings):
@@ -16,5 +16,5 @@ class ForecasterSettings(Settings):
     telemetry_max_bytes: int = Field(default=2**30, ge=2**20)
     """What JetStream keeps of the telemetry at most, oldest first out; an hour is kept where that is less."""
     log_level: str = "INFO"
-    nats_url: str = Field(default="nats://127.0.0.1:4222", validation_alias="NATS_URL")
-    redis_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
+    nats_url: NatsUrl = Field(default="nats://127.0.0.1:4222", validation_alias="NATS_URL")
+    redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")

@@ -10,8 +10,6 @@ TEMPLATE_TOKENS_PER_MESSAGE = 5
 """What a chat template puts around a message: its markers, its role, line ends."""
 TYPICAL_OUTPUT_TOKENS = 200
 """Where a request does not end at its limit: answers of chats are 130 to 430 tokens long at the median and 0.9 quantile."""
-LARGEST_LIMIT_TOKENS = 10**9
-"""Beyond every context: lens refuses such a request, and until then it must not be too large a number to reckon with."""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +27,7 @@ def ask_of(request: AnyRequest) -> Ask:
     prompt_tokens = _prompt_tokens(request)
     if request.output_limit is None:
         return Ask(prompt_tokens=prompt_tokens, output_tokens=TYPICAL_OUTPUT_TOKENS)
-    limit = min(request.output_limit, LARGEST_LIMIT_TOKENS)
+    limit = request.output_limit
     expected = limit if request.ignore_eos else min(limit, TYPICAL_OUTPUT_TOKENS)
     return Ask(prompt_tokens=prompt_tokens, output_tokens=expected, most_output_tokens=limit)
 

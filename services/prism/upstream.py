@@ -10,8 +10,6 @@ import aiohttp
 from shared.errors import EngineFailed
 
 CONNECT_TIMEOUT_S = 1.0
-KEEPALIVE_S = 2.0
-"""Shorter than lens keeps an idle connection, so that a request does not meet one that is being closed."""
 RETRIED_STATUSES = (502, 503)
 
 _NOT_FORWARDED = frozenset(
@@ -69,11 +67,12 @@ class Answer:
 
 
 class Upstream:
-    """A pool of connections to every lens."""
+    """Opens connections to every lens."""
 
     def __init__(self) -> None:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
+            # A connection each: one that is kept may be closed just when it is used again, and the engine look dead.
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("accept", "accept-encoding", "user-agent", "content-type"),

@@ -12,6 +12,7 @@ from tests.integration.prism.conftest import Announcer, Prism
 from tests.integration.prism.fake_engine import (
     Behaviour,
     FakeEngine,
+    answer_json,
     answer_status,
     drop,
     drop_after_flush,
@@ -49,6 +50,24 @@ async def test_an_engine_that_is_dead_is_not_noticed_and_passed_over_by_the_next
             assert response.headers["x-synergy-engine"] == "slow"
     _, body = await prism.get("/metrics")
     assert 'prism_retries_total{engine="dead"} 1.0' in body.decode()
+
+
+async def test_no_request_travels_on_a_connection_that_the_engine_may_be_closing(
+    prism: Prism, two_engines: Engines
+) -> None:
+    fast, _ = two_engines
+    peers = []
+
+    async def note_peer(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        peers.append(request.transport.get_extra_info("peername"))
+        return await answer_json(request)
+
+    fast.behaviour = note_peer
+    for _ in range(3):
+        async with prism.complete() as response:
+            assert response.status == 200
+    assert len(set(peers)) == 3
 
 
 async def test_when_every_engine_fails_the_client_is_told_to_come_again(prism: Prism, two_engines: Engines) -> None:

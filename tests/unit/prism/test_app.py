@@ -156,11 +156,6 @@ async def test_an_unknown_path_or_method_is_an_openai_error(
     assert response.error["type"] == "invalid_request_error"
 
 
-async def test_a_number_too_large_to_reckon_with_is_left_to_an_engine_to_refuse(app: FastAPI) -> None:
-    body = b'{"model": "tiny", "prompt": "x", "ignore_eos": true, "max_tokens": 1' + b"0" * 400 + b"}"
-    assert (await ask(app, "POST", COMPLETIONS, body)).status == 503  # nobody can reach that engine
-
-
 async def test_a_name_for_the_request_is_echoed_only_if_it_is_harmless(app: FastAPI) -> None:
     assert (await ask(app, "GET", "/", headers={"x-request-id": "mine"})).headers["x-request-id"] == "mine"
     for strange in ("a b", "x" * 129, ""):

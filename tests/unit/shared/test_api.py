@@ -115,3 +115,11 @@ def test_an_image_is_refused_by_its_place():
     with pytest.raises(BadRequest) as error:
         chat(messages=[{"role": "user", "content": parts}])
     assert error.value.param == "messages[0].content[0].type"
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens", "top_k"])
+@pytest.mark.parametrize("value", [-7, 2**31, 10**400])
+def test_an_absurd_limit_is_refused_by_name(field, value):
+    with pytest.raises(BadRequest) as error:
+        decode_chat(json.dumps(CHAT)[:-1].encode() + f', "{field}": {value}}}'.encode())
+    assert error.value.param == field

@@ -2,7 +2,7 @@ import pytest
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import InvalidSettings, Name, Settings, load
+from shared.settings import InvalidSettings, Name, RedisUrl, Settings, load
 
 
 class Example(Settings):
@@ -10,7 +10,7 @@ class Example(Settings):
 
     port: int = Field(default=80, ge=1, le=65535)
     engine: Name = "e"
-    redis_url: str = Field(default="redis://localhost", validation_alias="REDIS_URL")
+    redis_url: RedisUrl = Field(default="redis://localhost", validation_alias="REDIS_URL")
     ratio: float = Field(default=1.0, validation_alias="RATIO")
 
 
@@ -38,3 +38,11 @@ def test_an_error_does_not_show_credentials(monkeypatch):
     with pytest.raises(InvalidSettings) as error:
         load(Example)
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["redis", "http://h", "redis://", "redis://h:port", "nats://h"])
+def test_an_address_of_another_kind_is_refused_by_key(monkeypatch, url):
+    monkeypatch.setenv("REDIS_URL", url)
+    with pytest.raises(InvalidSettings) as error:
+        load(Example)
+    assert error.value.problems.keys() == {"REDIS_URL"}
