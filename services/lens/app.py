@@ -1,22 +1,29 @@
 """The HTTP face of lens: routes, bodies within bounds, errors in OpenAI's form."""
 
+import time
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 import prometheus_client
 import structlog
 from fastapi import FastAPI
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Scope
 
-from services.lens.frontend import Frontend
-from services.lens.live import JSON
+from services.lens.frontend import Call, Frontend
 from services.lens.loop import StepLoop
 from services.lens.metrics import LensMetrics
 from services.lens.publisher import Publisher
 from shared.api import ModelCard, ModelList
-from shared.errors import ApiError, TooLarge
+from shared.asgi import JSON, ClientGone, Receive, Send, read_body, refuse, request_id_of, unless_client_leaves
+from shared.errors import ApiError, BadRequest, NotFound
+from shared.headers import REQUEST_ID
 from shared.lifecycle import Readiness
 
 log = structlog.get_logger()
@@ -36,17 +43,11 @@ def create_app(
 ) -> FastAPI:
     """The application; it owns nothing that it serves."""
     app = FastAPI(title="LENS", docs_url=None, redoc_url=None, openapi_url=None)
+    for path, handle in (("/v1/completions", frontend.complete), ("/v1/chat/completions", frontend.chat)):
+        app.router.routes.append(Route(path, Endpoint(handle, max_body_bytes=max_body_bytes), methods=["POST"]))
     app.add_exception_handler(ApiError, _say_api_error)
     app.add_exception_handler(HTTPException, _say_http_error)
     app.add_exception_handler(Exception, _say_internal_error)
-
-    @app.post("/v1/completions")
-    async def complete(request: Request) -> Response:
-        return await frontend.complete(await _read_body(request, max_body_bytes), request.headers)
-
-    @app.post("/v1/chat/completions")
-    async def chat(request: Request) -> Response:
-        return await frontend.chat(await _read_body(request, max_body_bytes), request.headers)
 
     @app.get("/v1/models")
     async def models() -> Response:
@@ -78,34 +79,50 @@ def create_app(
     return app
 
 
-async def _read_body(request: Request, max_body_bytes: int) -> bytes:
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > max_body_bytes:
-        raise TooLarge(f"the body is {declared} bytes; the limit is {max_body_bytes}")
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > max_body_bytes:
-            raise TooLarge(f"the body is over the limit of {max_body_bytes} bytes")
-    return bytes(body)
+class Endpoint:
+    """One generation endpoint, bare ASGI: reads the request, answers it, and sees a client that leaves."""
+
+    def __init__(self, handle: Callable[[Call, Send], Coroutine[Any, Any, None]], *, max_body_bytes: int) -> None:
+        self._handle = handle
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        arrival_s = time.monotonic()
+        headers = Headers(scope=scope)
+        request_id = request_id_of(headers)
+        try:
+            body = await read_body(headers, receive, self._max_body_bytes)
+            await unless_client_leaves(receive, self._handle(Call(body, headers, request_id, arrival_s), send))
+        except ClientGone:
+            pass  # its generation has ended as cancelled, and is reported
+        except ApiError as error:
+            await refuse(send, error, request_id)
 
 
 def _json(value: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
     return Response(msgspec.json.encode(value), status, media_type=JSON)
 
 
-async def _say_api_error(_request: Request, error: Exception) -> Response:
+async def _say_api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
-    return Response(error.body(), error.status, error.headers, JSON)
+    return _error(request, error.status, error)
 
 
 async def _say_http_error(request: Request, error: Exception) -> Response:
+    """What the framework refuses: an unknown path, a wrong method."""
     assert isinstance(error, HTTPException)
-    said = ApiError(f"{request.method} {request.url.path}: {error.detail}")
-    said.type = "invalid_request_error"
-    return Response(said.body(), error.status_code, error.headers, JSON)
+    what = f"{request.method} {request.url.path}"
+    refusal: ApiError = NotFound(f"there is no {what} here", code="not_found")
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        refusal = BadRequest(f"{what} is not allowed", code="method_not_allowed")
+    return _error(request, error.status_code, refusal)
 
 
 async def _say_internal_error(request: Request, error: Exception) -> Response:
-    log.error("request failed", path=request.url.path, exc_info=error)
-    return Response(ApiError("internal error").body(), HTTPStatus.INTERNAL_SERVER_ERROR, media_type=JSON)
+    log.error("internal error", path=request.url.path, exc_info=error)
+    return _error(request, HTTPStatus.INTERNAL_SERVER_ERROR, ApiError("internal error", code="internal_error"))
+
+
+def _error(request: Request, status: int, error: ApiError) -> Response:
+    headers = {**error.headers, REQUEST_ID: request_id_of(request.headers)}
+    return Response(error.body(), status, headers, JSON)

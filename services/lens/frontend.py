@@ -5,36 +5,57 @@ import contextlib
 import random
 import re
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from http import HTTPStatus
 from typing import NamedTuple
 
 from services.lens.admission import check_model, check_queue, output_limit_tokens
 from services.lens.answer import Answer, FinishReason
 from services.lens.generation import Foreseen, Generation
-from services.lens.live import EVENT_STREAM, JSON, LiveResponse
 from services.lens.loop import StepLoop
 from services.lens.sequence import Sequence
 from services.lens.text import TextStream
 from services.lens.tokenizer import TextModel
 from shared import headers
 from shared.api import AnyRequest, ChatRequest, Usage, decode_chat, decode_completion
-from shared.errors import BadRequest, Unavailable
+from shared.asgi import EVENT_STREAM, Send, end, end_with_error, more, respond, start
+from shared.errors import ApiError, BadRequest, Unavailable
 from shared.slo import slo_from_headers
 from shared.step import EngineInfo, Sampling
 from shared.telemetry import Outcome, Report
 
-_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+_DISPATCH = re.compile(r"(?P<replica>[\w.-]{1,128}):(?P<number>\d{1,15})", re.ASCII)
+LEAST_TEMPERATURE = 1e-3
+"""Below, drawing is greedy in effect, and the logits would overflow."""
+LEAST_TOP_P = 1e-6
+"""Below, only the likeliest token is left in any case, and a 32-bit number would become 0."""
 _MOST_REPLICAS_REMEMBERED = 64
 
 
+class Call(NamedTuple):
+    """A request as it came in."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    request_id: str
+    arrival_s: float
+
+
+class Dispatch(NamedTuple):
+    """Which of a router replica's dispatches a request is."""
+
+    replica: str
+    number: int
+
+
 class Ticket(NamedTuple):
-    """A request that was admitted, with all that its answer needs."""
+    """A request that can be run, with all that its answer needs."""
 
     sequence: Sequence
     text: TextStream
     answer: Answer
     foreseen: Foreseen
+    dispatch: Dispatch | None
 
 
 class Frontend:
@@ -62,33 +83,35 @@ class Frontend:
             raise Unavailable("the engine is away", headers={"retry-after": "1"})
         return self._loop.scheduler.info
 
-    async def complete(self, body: bytes, request_headers: Mapping[str, str]) -> LiveResponse:
+    async def complete(self, call: Call, send: Send) -> None:
         """Answer `POST /v1/completions`."""
-        arrival_s = time.monotonic()
-        request = decode_completion(body)
+        request = decode_completion(call.body)
         prompt = request.single_prompt
         if isinstance(prompt, str):
             prompt_ids = await asyncio.to_thread(self._text_model.encode, prompt)
         else:
             prompt_ids = tuple(prompt)
-        return self._respond(self._admit(request, prompt_ids, request_headers, arrival_s), is_stream=request.stream)
+        await self._answer(request, prompt_ids, call, send)
 
-    async def chat(self, body: bytes, request_headers: Mapping[str, str]) -> LiveResponse:
+    async def chat(self, call: Call, send: Send) -> None:
         """Answer `POST /v1/chat/completions`."""
-        arrival_s = time.monotonic()
-        request = decode_chat(body)
+        request = decode_chat(call.body)
         prompt_ids = await asyncio.to_thread(self._text_model.encode_chat, request.messages)
-        return self._respond(self._admit(request, prompt_ids, request_headers, arrival_s), is_stream=request.stream)
+        await self._answer(request, prompt_ids, call, send)
 
-    def _respond(self, ticket: Ticket, *, is_stream: bool) -> LiveResponse:
-        echoed = {headers.REQUEST_ID: ticket.sequence.request_id}
-        if is_stream:
-            return LiveResponse(self._events(ticket), EVENT_STREAM, {**echoed, "cache-control": "no-cache"})
-        return LiveResponse(self._body(ticket), JSON, echoed)
+    async def _answer(self, request: AnyRequest, prompt_ids: tuple[int, ...], call: Call, send: Send) -> None:
+        """From admission to the end without a gap: what was admitted waits in the queue at once, so its bound holds."""
+        ticket = self._admit(request, prompt_ids, call)
+        with self._generating(ticket) as generation:
+            self._note(ticket.dispatch)
+            if request.stream:
+                await self._stream(ticket, generation, send)
+            else:
+                text = "".join([text async for text in self._texts(generation, ticket.text)])
+                body = ticket.answer.body(text, _finish_reason(ticket), _usage(generation))
+                await respond(send, HTTPStatus.OK, body, _echoed(ticket))
 
-    def _admit(
-        self, request: AnyRequest, prompt_ids: tuple[int, ...], request_headers: Mapping[str, str], arrival_s: float
-    ) -> Ticket:
+    def _admit(self, request: AnyRequest, prompt_ids: tuple[int, ...], call: Call) -> Ticket:
         info = self.info
         if self.draining:
             raise Unavailable("this server is leaving", headers={"retry-after": "1"})
@@ -96,41 +119,53 @@ class Frontend:
         check_model(request.model, info.model)
         prompt_field = "messages" if is_chat else "prompt"
         limit_tokens = output_limit_tokens(prompt_ids, request.output_limit, info, prompt_field)
-        slo, foreseen = slo_from_headers(request_headers), _foreseen(request_headers)
-        request_id = _request_id(request_headers)
-        self._note_dispatch(request_headers)
+        slo, foreseen, dispatch = slo_from_headers(call.headers), _foreseen(call.headers), _dispatch(call.headers)
         check_queue(self._loop.waiting_requests, self._max_waiting)
         sequence = Sequence(
-            request_id=request_id,
+            request_id=call.request_id,
             prompt_ids=prompt_ids,
             max_output_tokens=limit_tokens,
             sampling=_sampling(request),
             end_ids=frozenset() if request.ignore_eos else self._text_model.end_ids,
             slo=slo,
-            arrival_s=arrival_s,
+            arrival_s=call.arrival_s,
         )
-        answer = Answer(request_id, info.model, is_chat=is_chat, include_usage=request.include_usage)
-        return Ticket(sequence, TextStream(self._text_model.tokenizer, request.stop_strings), answer, foreseen)
-
-    async def _events(self, ticket: Ticket) -> AsyncIterator[bytes]:
-        with self._reported(ticket) as generation:
-            async for text in self._texts(generation, ticket.text):
-                yield ticket.answer.text_event(text)
-            yield ticket.answer.last_events(_finish_reason(ticket), _usage(generation))
-
-    async def _body(self, ticket: Ticket) -> AsyncIterator[bytes]:
-        with self._reported(ticket) as generation:
-            text = "".join([text async for text in self._texts(generation, ticket.text)])
-            yield ticket.answer.body(text, _finish_reason(ticket), _usage(generation))
+        answer = Answer(call.request_id, info.model, is_chat=is_chat, include_usage=request.include_usage)
+        text = TextStream(self._text_model.tokenizer, request.stop_strings)
+        return Ticket(sequence, text, answer, foreseen, dispatch)
 
     @contextlib.contextmanager
-    def _reported(self, ticket: Ticket) -> Iterator[Generation]:
+    def _generating(self, ticket: Ticket) -> Iterator[Generation]:
+        """The generation, reported when it has ended, however that came."""
         with self._loop.generate(ticket.sequence) as generation:
             try:
                 yield generation
             finally:
                 self._loop.end(ticket.sequence, Outcome.CANCELLED)
-                self._report(generation.report(ticket.foreseen, time.monotonic()))
+                outcome = Outcome.STOP if ticket.text.stopped else ticket.sequence.outcome
+                assert outcome is not None, "an ended sequence has an outcome"
+                self._report(generation.report(outcome, ticket.foreseen, time.monotonic()))
+
+    async def _stream(self, ticket: Ticket, generation: Generation, send: Send) -> None:
+        """The response begins with the first event, so an engine that fails before it still gives a status."""
+        started = False
+        try:
+            async for event in self._events(ticket, generation):
+                if not started:
+                    await start(send, HTTPStatus.OK, {"content-type": EVENT_STREAM, **_echoed(ticket)})
+                    started = True
+                await more(send, event)
+        except ApiError as error:
+            if not started:
+                raise
+            await end_with_error(send, error)
+        else:
+            await end(send)
+
+    async def _events(self, ticket: Ticket, generation: Generation) -> AsyncIterator[bytes]:
+        async for text in self._texts(generation, ticket.text):
+            yield ticket.answer.text_event(text)
+        yield ticket.answer.last_events(_finish_reason(ticket), _usage(generation))
 
     async def _texts(self, generation: Generation, text: TextStream) -> AsyncIterator[str]:
         async for token_id in generation:
@@ -144,31 +179,33 @@ class Frontend:
         if rest:
             yield rest
 
-    def _note_dispatch(self, request_headers: Mapping[str, str]) -> None:
-        dispatch = request_headers.get(headers.DISPATCH)
+    def _note(self, dispatch: Dispatch | None) -> None:
+        """Echo from now on that this dispatch was admitted; of all replicas ever, the latest are remembered."""
         if dispatch is None:
             return
-        replica, _, number = dispatch.rpartition(":")
-        if not replica or not number.isdecimal():
-            raise BadRequest(f"{headers.DISPATCH} must be replica:number, not {dispatch!r}", param=headers.DISPATCH)
-        newest = max(self.admitted.pop(replica, 0), int(number))
+        newest = max(self.admitted.pop(dispatch.replica, 0), dispatch.number)
         if len(self.admitted) >= _MOST_REPLICAS_REMEMBERED:
             del self.admitted[next(iter(self.admitted))]
-        self.admitted[replica] = newest
+        self.admitted[dispatch.replica] = newest
 
 
 def _sampling(request: AnyRequest) -> Sampling:
+    temperature = 1.0 if request.temperature is None else request.temperature
     return Sampling(
         seed=random.getrandbits(63) if request.seed is None else request.seed,
-        temperature=1.0 if request.temperature is None else request.temperature,
-        top_p=1.0 if request.top_p is None else request.top_p,
+        temperature=temperature if temperature >= LEAST_TEMPERATURE else 0.0,
+        top_p=1.0 if request.top_p is None else max(request.top_p, LEAST_TOP_P),
         top_k=max(request.top_k or 0, 0),
     )
 
 
-def _request_id(request_headers: Mapping[str, str]) -> str:
-    given = request_headers.get(headers.REQUEST_ID, "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+def _dispatch(request_headers: Mapping[str, str]) -> Dispatch | None:
+    said = request_headers.get(headers.DISPATCH)
+    if said is None:
+        return None
+    if not (match := _DISPATCH.fullmatch(said)):
+        raise BadRequest(f"{headers.DISPATCH} must be replica:number", param=headers.DISPATCH)
+    return Dispatch(match["replica"], int(match["number"]))
 
 
 def _foreseen(request_headers: Mapping[str, str]) -> Foreseen:
@@ -179,6 +216,10 @@ def _foreseen(request_headers: Mapping[str, str]) -> Foreseen:
         except ValueError:
             raise BadRequest(f"{header} must be a number, not {request_headers[header]!r}", param=header) from None
     return Foreseen(**values)
+
+
+def _echoed(ticket: Ticket) -> dict[str, str]:
+    return {headers.REQUEST_ID: ticket.sequence.request_id, "cache-control": "no-cache"}
 
 
 def _finish_reason(ticket: Ticket) -> FinishReason:

@@ -23,15 +23,13 @@ class Generation:
     def __init__(self, sequence: Sequence) -> None:
         self.sequence = sequence
         self.tokens_read = 0
-        self.last_token_s: float | None = None
-        self.first_token_s: float | None = None
-        self._tokens: asyncio.Queue[int | None] = asyncio.Queue()
+        self._first_token_s: float | None = None
+        self._last_token_s: float | None = None
+        self._tokens: asyncio.Queue[tuple[int, float] | None] = asyncio.Queue()
 
     def push(self, token_id: int, now_s: float) -> None:
-        """Hand over a token."""
-        self.first_token_s = now_s if self.first_token_s is None else self.first_token_s
-        self.last_token_s = now_s
-        self._tokens.put_nowait(token_id)
+        """Hand over a token that came back at `now_s`."""
+        self._tokens.put_nowait((token_id, now_s))
 
     def close(self) -> None:
         """No token follows; the sequence's outcome says why."""
@@ -43,23 +41,25 @@ class Generation:
         Raises:
             EngineFailed: the engine could not finish the answer.
         """
-        while (token_id := await self._tokens.get()) is not None:
+        while (token := await self._tokens.get()) is not None:
+            token_id, came_back_s = token
             self.tokens_read += 1
+            self._first_token_s = came_back_s if self._first_token_s is None else self._first_token_s
+            self._last_token_s = came_back_s
             yield token_id
         if self.sequence.outcome is Outcome.FAILED:
             raise EngineFailed("the engine failed while answering")
 
-    def report(self, foreseen: Foreseen, now_s: float) -> RequestReport:
-        """What was promised, foreseen and done; the sequence must have ended."""
+    def report(self, outcome: Outcome, foreseen: Foreseen, now_s: float) -> RequestReport:
+        """What was promised, foreseen and done, counting the tokens that were read."""
         sequence = self.sequence
-        assert sequence.outcome is not None, "only an ended request is reported"
-        e2e_s = (self.last_token_s or now_s) - sequence.arrival_s
-        ttft_s = None if self.first_token_s is None else self.first_token_s - sequence.arrival_s
+        e2e_s = (now_s if self._last_token_s is None else self._last_token_s) - sequence.arrival_s
+        ttft_s = None if self._first_token_s is None else self._first_token_s - sequence.arrival_s
         per_token_s = None if ttft_s is None else tpot_s(ttft_s=ttft_s, e2e_s=e2e_s, output_tokens=self.tokens_read)
         return RequestReport(
             request_id=sequence.request_id,
             slo_class=sequence.slo.name,
-            outcome=sequence.outcome,
+            outcome=outcome,
             prompt_tokens=len(sequence.prompt_ids),
             output_tokens=self.tokens_read,
             target_ttft_ms=_ms(sequence.slo.ttft_s),

@@ -17,10 +17,10 @@ from starlette.routing import Route
 from services.prism.dispatches import Dispatches
 from services.prism.endpoint import Endpoint
 from services.prism.fleet import EngineView, Fleet
-from services.prism.intake import request_id_of
 from services.prism.metrics import Metrics
 from services.prism.router import ReadsFleet, Router
 from shared.api import ModelCard, ModelList, decode_chat, decode_completion
+from shared.asgi import JSON, request_id_of
 from shared.errors import ApiError, BadRequest, NotFound
 from shared.headers import REQUEST_ID
 from shared.lifecycle import Readiness
@@ -136,12 +136,12 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 
 
 def _error(request: Request, status: int, error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
-    headers = {**(headers or {}), "content-type": "application/json", REQUEST_ID: request_id_of(request.headers)}
+    headers = {**(headers or {}), "content-type": JSON, REQUEST_ID: request_id_of(request.headers)}
     return Response(error.body(), status, headers)
 
 
 def _json(value: object, status: int = HTTPStatus.OK) -> Response:
-    return Response(msgspec.json.encode(value), status, {"content-type": "application/json"})
+    return Response(msgspec.json.encode(value), status, {"content-type": JSON})
 
 
 def _finite(age_s: float) -> float | None:

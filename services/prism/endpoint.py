@@ -7,11 +7,12 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from services.prism.intake import request_id_of, take_in
+from services.prism.intake import take_in
 from services.prism.metrics import Metrics
-from services.prism.relay import ClientGone, StreamBroken, refuse, unless_client_leaves
+from services.prism.relay import StreamBroken
 from services.prism.router import Account, Router
 from shared.api import AnyRequest
+from shared.asgi import ClientGone, refuse, request_id_of, unless_client_leaves
 from shared.errors import ApiError
 from shared.slo import Slo
 

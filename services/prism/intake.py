@@ -1,21 +1,15 @@
 """The first thing that happens to a request: its body is read within bounds, decoded and sized, its targets resolved."""
 
-import re
-import secrets
 from collections.abc import Callable, Mapping
 
 import msgspec
-from starlette.datastructures import Headers
-from starlette.types import Receive
 
 from services.prism.prompt_size import Ask, ask_of
-from services.prism.relay import ClientGone
 from shared.api import AnyRequest
-from shared.errors import TooLarge
+from shared.asgi import Receive, read_body
 from shared.headers import REQUEST_ID
 from shared.slo import Slo, slo_from_headers
 
-_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _FORWARDED = ("content-type", "accept")
 
 
@@ -34,15 +28,9 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
     arrived_at_s: float
 
 
-def request_id_of(headers: Headers) -> str:
-    """The client's name for its request, or a new one where it gave none that can be echoed."""
-    given = headers.get(REQUEST_ID, "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-
-
 async def take_in(
     path: str,
-    headers: Headers,
+    headers: Mapping[str, str],
     receive: Receive,
     decode: Callable[[bytes], AnyRequest],
     *,
@@ -57,7 +45,7 @@ async def take_in(
         ApiError: it cannot be run as it stands, or is too large.
         ClientGone: the client left before its request was complete.
     """
-    body = await _read(headers, receive, most_bytes)
+    body = await read_body(headers, receive, most_bytes)
     slo = slo_from_headers(headers, slo_classes)
     request = decode(body)
     forwarded = {name: headers[name] for name in _FORWARDED if name in headers}
@@ -71,21 +59,3 @@ async def take_in(
         slo=slo,
         arrived_at_s=arrived_at_s,
     )
-
-
-async def _read(headers: Headers, receive: Receive, most_bytes: int) -> bytes:
-    declared = headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > most_bytes:
-        raise TooLarge(f"the body has {declared} bytes; at most {most_bytes} are taken")
-    chunks: list[bytes] = []
-    num_bytes = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        chunks.append(message.get("body", b""))
-        num_bytes += len(chunks[-1])
-        if num_bytes > most_bytes:
-            raise TooLarge(f"the body has over {most_bytes} bytes")
-        if not message.get("more_body", False):
-            return b"".join(chunks)

@@ -1,21 +1,14 @@
 """The way back to the client, as bare ASGI: each chunk of an answer is passed on as it comes and nothing is kept."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
-from typing import Any
-
-from starlette.types import Receive, Send
+from collections.abc import Mapping
 
 from services.prism.upstream import Answer
-from shared.errors import ApiError, EngineFailed
-from shared.headers import REQUEST_ID
+from shared.asgi import Send, end, end_with_error, more, respond, start
+from shared.errors import EngineFailed
 
 EVENT_END = b"\n\n"
 MOST_HELD_BYTES = 64 * 1024
-
-
-class ClientGone(Exception):
-    """The client has closed its connection."""
 
 
 class WholeEvents:
@@ -58,62 +51,18 @@ class StreamBroken(EngineFailed):
 
 async def _relay_stream(answer: Answer, headers: Mapping[str, str], send: Send) -> None:
     events = WholeEvents()
-    await send({"type": "http.response.start", "status": answer.status, "headers": _encoded(headers)})
+    await start(send, answer.status, headers)
     try:
         if whole := events.take(answer.first):
-            await send({"type": "http.response.body", "body": whole, "more_body": True})
+            await more(send, whole)
         async for chunk in answer.rest():
             if whole := events.take(chunk):
-                await send({"type": "http.response.body", "body": whole, "more_body": True})
+                await more(send, whole)
     except EngineFailed as error:
-        await _end_with_error(error, send)
+        await end_with_error(send, error)
         raise StreamBroken(error.message) from error
     except asyncio.CancelledError:
         # The router is leaving; a client that has left itself takes no harm from it.
-        await _end_with_error(EngineFailed("the router is shutting down"), send)
+        await end_with_error(send, EngineFailed("the router is shutting down"))
         raise
-    await send({"type": "http.response.body", "body": events.held})
-
-
-async def _end_with_error(error: ApiError, send: Send) -> None:
-    await send({"type": "http.response.body", "body": b"data: " + error.body() + EVENT_END})
-
-
-async def respond(send: Send, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-    """A response in one piece."""
-    headers = {"content-type": "application/json", **headers, "content-length": str(len(body))}
-    await send({"type": "http.response.start", "status": status, "headers": _encoded(headers)})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def refuse(send: Send, error: ApiError, request_id: str) -> None:
-    """The response that says this error."""
-    await respond(send, error.status, error.body(), {**error.headers, REQUEST_ID: request_id})
-
-
-async def unless_client_leaves(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Await the work, or cancel it at once when the client closes its connection; its request body must have been read.
-
-    Raises:
-        ClientGone: the client left first.
-    """
-    working = asyncio.ensure_future(work)
-    tasks = (working, asyncio.ensure_future(_disconnected(receive)))
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone
-        working.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    await end(send, events.held)
