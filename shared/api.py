@@ -29,7 +29,6 @@ class ChatMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     role: Literal["system", "user", "assistant", "developer"]
     content: str | list[TextPart]
-    name: str | None = None
 
     @property
     def text(self) -> str:
@@ -41,10 +40,10 @@ class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a stream brings beside the text."""
 
     include_usage: bool = False
-    include_obfuscation: bool = False
+    include_obfuscation: Literal[False] = False
 
 
-class ResponseFormat(msgspec.Struct, frozen=True):
+class ResponseFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Only plain text can be asked for."""
 
     type: str

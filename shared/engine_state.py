@@ -27,10 +27,14 @@ class EngineState(Message, frozen=True, kw_only=True):
     """The most tokens that one step runs."""
     step_target_ms: float
     """The step time that lens plans for."""
+    least_prefill_tokens: int = 16
+    """What lens prefills in a step whatever that takes."""
     kv_blocks_total: int
     kv_block_tokens: int
     kv_blocks_free: int
     decode_seqs: int = 0
+    prefill_seqs: int = 0
+    """Sequences in the engine whose prompts are not computed yet."""
     kv_tokens: int = 0
     """Tokens in the cache, summed over sequences."""
     waiting_requests: int = 0

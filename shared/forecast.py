@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
+import msgspec
+
 from shared.steptime import FEATURES, PRIOR, StepModel
 from shared.wire import Message
 
@@ -14,6 +16,14 @@ class ModelHealth(StrEnum):
     WARMING = "warming"
     HEALTHY = "healthy"
     DRIFTING = "drifting"
+
+
+class ResidualQuantiles(msgspec.Struct, frozen=True):
+    """Of actual over predicted step time."""
+
+    p05: float
+    p50: float
+    p95: float
 
 
 class Forecast(Message, frozen=True, kw_only=True):
@@ -31,8 +41,7 @@ class Forecast(Message, frozen=True, kw_only=True):
     uncertainty_ms: Mapping[str, float]
     """Standard deviation of each coefficient."""
     floor_ms: float
-    residual_quantiles: Mapping[str, float]
-    """Of actual over predicted step time: `p05`, `p50`, `p95`."""
+    residual_quantiles: ResidualQuantiles
     capacity_tokens_per_s: float
     """The most tokens a second that a step has been seen to run of late."""
 
@@ -43,5 +52,5 @@ class Forecast(Message, frozen=True, kw_only=True):
         return StepModel(
             coefficients_s=tuple(self.coefficients_ms.get(name, 0.0) / 1e3 for name in FEATURES),
             floor_s=self.floor_ms / 1e3,
-            upper_ratio=self.residual_quantiles["p95"],
+            upper_ratio=self.residual_quantiles.p95,
         )

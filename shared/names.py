@@ -4,7 +4,7 @@ TELEMETRY_STREAM = "SYNERGY_TELEMETRY"
 TELEMETRY_SUBJECTS = "synergy.v1.telemetry.*"
 
 ENGINES_KEY = "synergy:v1:engines"
-"""A set of the names of every engine that ever announced itself; only those with an engine key are in the pool."""
+"""A set of the names of engines that have announced themselves and not left; only those with an engine key are in the pool."""
 
 REQUESTS_STREAM_KEY = "synergy:v1:requests"
 """A capped Redis stream: the outcome of each finished request, of all engines."""

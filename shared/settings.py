@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ValidationError
@@ -75,6 +75,8 @@ def _check_url(*schemes: str) -> Callable[[str], str]:
 
 NatsUrl = Annotated[str, AfterValidator(_check_url("nats", "tls"))]
 RedisUrl = Annotated[str, AfterValidator(_check_url("redis", "rediss"))]
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 Name = Annotated[str, AfterValidator(_check_no_spaces)]
 """A name that may stand in a NATS subject and a Redis key."""

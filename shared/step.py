@@ -52,10 +52,6 @@ class Chunk(msgspec.Struct, frozen=True):
     prefix_slot: int = NO_SLOT
     """With a first chunk: copy positions 0 … first_position − 1 from this slot instead of computing them."""
 
-    @property
-    def is_decode(self) -> bool:
-        return self.token_ids is None
-
 
 class StepPlan(msgspec.Struct, frozen=True):
     """One engine iteration. Step *k* of an epoch runs only after step *k* − 1; the first is step 1."""

@@ -67,10 +67,6 @@ class StepModel(msgspec.Struct, frozen=True, kw_only=True):
         predicted = np.maximum(feature_vector(shape) @ np.asarray(self.coefficients_s), self.floor_s)
         return predicted if predicted.ndim else float(predicted)
 
-    def upper_step_time_s(self, shape: StepShape) -> Number:
-        """Duration that 95 % of such steps stay within."""
-        return self.step_time_s(shape) * self.upper_ratio
-
 
 def step_times_s(models: Sequence[StepModel], shape: StepShape) -> NDArray[np.float64]:
     """Expected duration of a step on each of many engines: the last axis of `shape` runs along `models`."""

@@ -8,7 +8,7 @@ from river.utils import Rolling
 
 from services.forecaster.features import FEATURE_SCALES, features
 from services.forecaster.model import RegressorState, StepTimeRegressor
-from shared.forecast import Forecast, ModelHealth
+from shared.forecast import Forecast, ModelHealth, ResidualQuantiles
 from shared.steptime import PRIOR
 from shared.telemetry import StepReport
 from shared.wire import Message
@@ -119,7 +119,7 @@ class EngineModel:
             coefficients_ms={name: value * 1e3 for name, value in self._regressor.coefficients.items()},
             uncertainty_ms={name: value * 1e3 for name, value in self._regressor.uncertainty.items()},
             floor_ms=self._floor_s * 1e3,
-            residual_quantiles={name: quantile.get() or 1.0 for name, quantile in self._quantiles.items()},
+            residual_quantiles=ResidualQuantiles(**{name: q.get() or 1.0 for name, q in self._quantiles.items()}),
             capacity_tokens_per_s=self._capacity_tokens_per_s,
         )
 

@@ -3,7 +3,7 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import NatsUrl, RedisUrl, Settings
+from shared.settings import LogLevel, NatsUrl, RedisUrl, Settings
 
 
 class ForecasterSettings(Settings):
@@ -15,6 +15,6 @@ class ForecasterSettings(Settings):
     port: int = Field(default=8030, ge=1, le=65535)
     telemetry_max_bytes: int = Field(default=2**30, ge=2**20)
     """What JetStream keeps of the telemetry at most, oldest first out; an hour is kept where that is less."""
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
     nats_url: NatsUrl = Field(default="nats://127.0.0.1:4222", validation_alias="NATS_URL")
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")

@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 
 import msgspec
 import redis.asyncio
 import redis.exceptions
 import structlog
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from shared.engine_state import EngineState
 from shared.forecast import Forecast
@@ -28,7 +31,10 @@ class Fleet:
 
     def __init__(self, redis_url: str, engine: str, readiness: Readiness) -> None:
         self._redis = redis.asyncio.from_url(
-            redis_url, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
+            redis_url,
+            socket_timeout=REDIS_TIMEOUT_S,
+            socket_connect_timeout=REDIS_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),  # the next announcement is the retry
         )
         self._engine = engine
         self._readiness = readiness
@@ -41,14 +47,14 @@ class Fleet:
             learned: takes the step model of each forecast read.
         """
         announced: EngineState | None = None
-        age_s = 0.0
+        announced_s = 0.0
         while True:
-            now = state()
-            if now is not None and (now != announced or age_s >= MOST_ANNOUNCE_S) and await self.announce(now):
-                announced, age_s = now, 0.0
+            now, now_s = state(), time.monotonic()
+            due = now != announced or now_s - announced_s >= MOST_ANNOUNCE_S
+            if now is not None and due and await self.announce(now):
+                announced, announced_s = now, now_s
                 await self._read_forecast(learned)
             await asyncio.sleep(LEAST_ANNOUNCE_S)
-            age_s += LEAST_ANNOUNCE_S
 
     async def announce(self, state: EngineState) -> bool:
         """Write the engine key; False where Redis is away."""
@@ -69,6 +75,7 @@ class Fleet:
         """Take the engine out of the pool at once."""
         with contextlib.suppress(redis.exceptions.RedisError, OSError):
             await self._redis.delete(engine_key(self._engine))
+            await self._redis.srem(ENGINES_KEY, self._engine)
         await self._redis.aclose()
 
     async def _read_forecast(self, learned: Callable[[StepModel], None]) -> None:

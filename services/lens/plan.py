@@ -1,6 +1,6 @@
 """Which sequences run how many tokens in the next step: decodes first, then prefill in order of arrival within a budget."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from services.lens.budget import prefill_budget_tokens
@@ -42,27 +42,32 @@ def plan_step(
     """
     running = tuple(running)
     decodes = tuple(Allotment(s, 1, is_prefill=False) for s in running if s.can_decode)[: limits.max_step_tokens]
-    prefills = [s for s in (*running, *admissible) if s.prefill_tokens_left]
-    if not prefills:
-        return decodes
-    budget_tokens = prefill_budget_tokens(
-        model,
-        shape_of(decodes),
-        target_s=limits.target_s,
-        most_tokens=limits.max_step_tokens - len(decodes),
-        least_tokens=limits.least_prefill_tokens,
-        cached_tokens=prefills[0].cached_tokens,
-    )
-    return (*decodes, *_spend(budget_tokens, prefills))
+    prefills = (s for s in (*running, *admissible) if s.prefill_tokens_left)
+    return (*decodes, *_fill(shape_of(decodes), prefills, model, limits))
 
 
-def _spend(budget_tokens: int, prefills: Iterable[Sequence]) -> Iterable[Allotment]:
+def _fill(step: StepShape, prefills: Iterable[Sequence], model: StepModel, limits: PlanLimits) -> Iterator[Allotment]:
+    """Prefill chunks, each as large as the step with all before it allows; the last may be a part of its prompt."""
+    least_tokens = limits.least_prefill_tokens
+    room_tokens = limits.max_step_tokens - int(step.num_tokens)
     for sequence in prefills:
-        if budget_tokens <= 0:
+        num_tokens = prefill_budget_tokens(
+            model,
+            step,
+            target_s=limits.target_s,
+            most_tokens=min(sequence.prefill_tokens_left, room_tokens),
+            least_tokens=least_tokens,
+            cached_tokens=sequence.cached_tokens,
+        )
+        if num_tokens == 0:
             return
-        num_tokens = min(sequence.prefill_tokens_left, budget_tokens)
-        budget_tokens -= num_tokens
-        yield Allotment(sequence, num_tokens, is_prefill=True)
+        allotment = Allotment(sequence, num_tokens, is_prefill=True)
+        yield allotment
+        step = StepShape(*(a + b for a, b in zip(step, shape_of((allotment,)), strict=True)))
+        room_tokens -= num_tokens
+        least_tokens = max(least_tokens - num_tokens, 0)
+        if num_tokens < sequence.prefill_tokens_left:
+            return
 
 
 def shape_of(allotments: Iterable[Allotment]) -> StepShape:

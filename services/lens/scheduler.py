@@ -41,6 +41,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     """What the scheduler holds, as a router wants to know it."""
 
     decode_seqs: int
+    prefill_seqs: int
     kv_tokens: int
     kv_blocks_free: int
     waiting_requests: int
@@ -89,8 +90,10 @@ class Scheduler:
             self._leave_if_answered(sequence)
 
     def end_hopeless(self) -> list[Sequence]:
-        """End what has been recomputed too often without a token, and say which."""
-        hopeless = [s for s in self.waiting if s.recomputes_since_token > MOST_RECOMPUTES_WITHOUT_TOKEN]
+        """End what was recomputed too often without a token, or fits no more in an engine that came back smaller."""
+        hopeless = [
+            s for s in self.waiting if s.recomputes_since_token > MOST_RECOMPUTES_WITHOUT_TOKEN or self._too_large(s)
+        ]
         for sequence in hopeless:
             self.end(sequence, Outcome.FAILED)
         return hopeless
@@ -138,6 +141,7 @@ class Scheduler:
         prefill_left = sum(s.prefill_tokens_left for s in live) + sum(s.prefill_tokens_left for s in self.waiting)
         return Load(
             decode_seqs=sum(s.prefill_tokens_left == 0 for s in live),
+            prefill_seqs=sum(s.prefill_tokens_left > 0 for s in live),
             kv_tokens=sum(s.cached_tokens for s in live),
             kv_blocks_free=self._ledger.free_blocks,
             waiting_requests=len(self.waiting),
@@ -148,6 +152,10 @@ class Scheduler:
     @property
     def _first_in_flight_s(self) -> float:
         return self.in_flight[0].predicted_s if self.in_flight else 0.0
+
+    def _too_large(self, sequence: Sequence) -> bool:
+        blocks = self._ledger.blocks_for(sequence.most_cached_tokens)
+        return blocks > self.info.kv_blocks_total or sequence.most_cached_tokens > self.info.max_context_tokens
 
     def _admissible(self) -> Iterator[Sequence]:
         """The waiting sequences that fit now, first come first served: one that does not fit holds back those behind."""

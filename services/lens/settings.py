@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import Name, NatsUrl, RedisUrl, Settings
+from shared.settings import LogLevel, Name, NatsUrl, RedisUrl, Settings
 
 
 class LensSettings(Settings):
@@ -32,7 +32,7 @@ class LensSettings(Settings):
     engine_patience_s: float = Field(default=10.0, ge=0)
     """How long requests wait for an engine that is away, before they are given up."""
     drain_s: float = Field(default=30.0, ge=0)
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
     nats_url: NatsUrl = Field(default="nats://127.0.0.1:4222", validation_alias="NATS_URL")
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
 

@@ -29,7 +29,7 @@ class TritonSession:
         self._client = client
         self._model = model
         self._requests: asyncio.Queue[EngineRequest] = asyncio.Queue()
-        self._answers: AsyncIterator[Any] = client.stream_infer(self._encoded())
+        self._answers: Any = client.stream_infer(self._encoded())
 
     async def open(self) -> None:
         """Open a new epoch, which empties the engine.
@@ -50,6 +50,10 @@ class TritonSession:
     def send(self, request: EngineRequest) -> None:
         """Put a request on its way; does not wait. The loop bounds how many are on theirs."""
         self._requests.put_nowait(request)
+
+    def close(self) -> None:
+        """End the stream."""
+        self._answers.cancel()
 
     async def receive(self) -> StepResult:
         """The next answer. While it is late, the model is probed: it never answers for a step that it died of.
@@ -72,10 +76,11 @@ class TritonSession:
         probe = asyncio.ensure_future(aside._next_answer())
         try:
             await asyncio.wait((answer, probe), return_when=asyncio.FIRST_COMPLETED)
-            if probe.done():
+            if not answer.done():
                 probe.result()
         finally:
             probe.cancel()
+            aside.close()
 
     async def _next_answer(self) -> StepResult:
         try:
@@ -116,12 +121,16 @@ async def open_session(address: str) -> AsyncIterator[TritonSession]:
             try:
                 await session.open()
             except EngineLost as error:
+                session.close()
                 await _reload(client, model, str(error))
                 session = TritonSession(client, model)
                 await session.open()
         except InferenceServerException as error:
             raise EngineLost(f"the server at {address} does not answer: {error.message()}") from error
-        yield session
+        try:
+            yield session
+        finally:
+            session.close()
 
 
 async def _find_model(client: triton_aio.InferenceServerClient) -> str:

@@ -160,10 +160,7 @@ class _Record:
     def take(self, engine_value: bytes, forecast_value: bytes | None) -> None:
         self.state.take(engine_value)
         if forecast_value is not None and self.forecast.take(forecast_value) and self.forecast.value is not None:
-            try:
-                self.model = self.forecast.value.step_model()
-            except KeyError as quantile:
-                log.warning("a forecast lacks a quantile; the last model stays in use", quantile=str(quantile))
+            self.model = self.forecast.value.step_model()
 
 
 def _views(records: Iterable[_Record], now_s: float) -> Iterable[EngineView]:

@@ -18,9 +18,7 @@ from shared.steptime import StepModel, StepShape, step_times_s
 
 Array = NDArray[np.float64]
 
-LEAST_CHUNK_TOKENS = 16
-"""Lens runs so much prefill in a step whatever it takes."""
-_CHUNKS_TOKENS = np.geomspace(LEAST_CHUNK_TOKENS, 16_384, 48)[:, np.newaxis]
+_CHUNKS_TOKENS = np.geomspace(16, 16_384, 48)[:, np.newaxis]
 
 FRESH_FORECAST_S = 5.0
 OLD_FORECAST_S = 60.0
@@ -47,6 +45,7 @@ class _Crowd(NamedTuple):
     """To prefill before the request's own."""
     max_running: Array
     step_tokens: Array
+    least_tokens: Array
     step_target_s: Array
     in_flight_s: Array
     blocks_free: Array
@@ -87,10 +86,11 @@ def _crowd(engines: Sequence[EngineView], loads: Sequence[Load]) -> _Crowd:
         (
             state.decode_seqs,
             state.kv_tokens,
-            state.waiting_requests + load.pending_requests,
+            state.prefill_seqs + state.waiting_requests + load.pending_requests,
             state.waiting_prefill_tokens + load.pending_prompt_tokens,
             max(state.max_running, 1),
             state.step_tokens,
+            max(state.least_prefill_tokens, 1),
             state.step_target_ms / 1e3,
             state.in_flight_ms / 1e3,
             state.kv_blocks_free,
@@ -117,7 +117,7 @@ def _caution(engine: EngineView) -> float:
 def _chunk_tokens(models: Sequence[StepModel], crowd: _Crowd, ask: Ask) -> Array:
     """The prefill tokens that fit in a step beside the decodes."""
     in_time = step_times_s(models, _mixed(crowd, _CHUNKS_TOKENS, ask)) <= crowd.step_target_s
-    largest: Array = np.where(in_time, _CHUNKS_TOKENS, LEAST_CHUNK_TOKENS).max(axis=0)
+    largest: Array = np.where(in_time, _CHUNKS_TOKENS, crowd.least_tokens).max(axis=0)
     return np.minimum(largest, np.maximum(crowd.step_tokens - crowd.decodes, 1))
 
 

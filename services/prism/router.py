@@ -18,9 +18,9 @@ from services.prism.intake import Intake
 from services.prism.metrics import Metrics
 from services.prism.relay import relay
 from services.prism.route import RETRY_AFTER, Route, choose
-from services.prism.upstream import Answer, EngineAway, Upstream
+from services.prism.upstream import Answer, EngineAway, EngineFull, Upstream
 from shared import headers as names
-from shared.errors import Unavailable
+from shared.errors import Overloaded, Unavailable
 from shared.slo import CLASS_HEADER, Slo, headers_from_slo
 
 MOST_TRIES = 3
@@ -80,12 +80,19 @@ class Router:
 
         Raises:
             NotFound: no engine has the model.
+            Overloaded: every engine that could answer is full.
             Unavailable: no engine can answer.
             EngineFailed: the engine failed after it had begun.
         """
         tried: frozenset[str] = frozenset()
+        full = False
         while True:
-            route = account.route = await self._choose(intake, account, tried)
+            try:
+                route = account.route = await self._choose(intake, account, tried)
+            except Unavailable:
+                if full:
+                    raise Overloaded("every engine is full", headers=RETRY_AFTER) from None
+                raise
             tried |= {route.engine}
             account.tries = len(tried)
             try:
@@ -94,6 +101,11 @@ class Router:
                     account.status = answer.status
                     await relay(answer, _client_headers(route, account.request_id), send)
                     return
+            except EngineFull:
+                full = True
+                self._metrics.retries.labels(route.engine).inc()
+                if len(tried) == MOST_TRIES:
+                    raise Overloaded(f"the engines {sorted(tried)} are full", headers=RETRY_AFTER) from None
             except EngineAway as problem:
                 self._dispatches.failed(route.engine, self._clock())
                 self._metrics.retries.labels(route.engine).inc()

@@ -9,7 +9,7 @@ import msgspec
 from pydantic import Field, PlainValidator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from shared.settings import Name, RedisUrl, Settings
+from shared.settings import LogLevel, Name, RedisUrl, Settings
 from shared.slo import Slo
 
 Milliseconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -69,5 +69,5 @@ class PrismSettings(Settings):
     answer_s: float = Field(default=600.0, gt=0)
     """The longest wait for an answer that comes in one piece."""
     drain_s: int = Field(default=30, ge=0)
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")

@@ -11,6 +11,7 @@ from shared.errors import EngineFailed
 
 CONNECT_TIMEOUT_S = 1.0
 RETRIED_STATUSES = (502, 503)
+FULL_STATUS = 429
 
 _NOT_FORWARDED = frozenset(
     {
@@ -28,6 +29,10 @@ _NOT_FORWARDED = frozenset(
     }
 )
 """Headers of one hop, and what the server before the client writes itself."""
+
+
+class EngineFull(Exception):
+    """The engine is well, and takes nothing more now; another may."""
 
 
 class EngineAway(Exception):
@@ -94,6 +99,7 @@ class Upstream:
             silence_s: the longest wait for the next bytes.
 
         Raises:
+            EngineFull: it says that it takes nothing more now.
             EngineAway: no connection, a connection that broke before the first byte, or a status that says so.
             EngineFailed: the engine was silent for too long.
         """
@@ -103,6 +109,8 @@ class Upstream:
                 response = await stack.enter_async_context(
                     self._session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
                 )
+                if response.status == FULL_STATUS:
+                    raise EngineFull(await response.text())
                 if response.status in RETRIED_STATUSES:
                     raise EngineAway(f"status {response.status}")
                 first = await response.content.readany()

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from shared.engine_state import EngineState
-from shared.forecast import Forecast, ModelHealth
+from shared.forecast import Forecast, ModelHealth, ResidualQuantiles
 from shared.telemetry import IdleReport, Outcome, RequestReport, StepReport, Telemetry
 from shared.wire import Message, UnreadableMessage, decode, encode
 
@@ -58,7 +58,7 @@ GOLDEN: list[tuple[Message, bytes]] = [
             coefficients_ms={"base": 8.0},
             uncertainty_ms={"base": 0.5},
             floor_ms=4.0,
-            residual_quantiles={"p05": 0.9, "p50": 1.0, "p95": 1.2},
+            residual_quantiles=ResidualQuantiles(p05=0.9, p50=1.0, p95=1.2),
             capacity_tokens_per_s=400.0,
         ),
         (
@@ -88,8 +88,8 @@ GOLDEN: list[tuple[Message, bytes]] = [
         (
             b'{"v":1,"engine":"large","url":"http://127.0.0.1:8010","model":"m","executor":"llamacpp",'
             b'"hardware_class":"cpu","emulated":false,"announced_at_s":1000.5,"draining":false,"serving":true,'
-            b'"max_context_tokens":2048,"max_running":16,"step_tokens":256,"step_target_ms":150.0,"kv_blocks_total":512,'
-            b'"kv_block_tokens":16,"kv_blocks_free":500,"decode_seqs":0,"kv_tokens":0,"waiting_requests":0,'
+            b'"max_context_tokens":2048,"max_running":16,"step_tokens":256,"step_target_ms":150.0,"least_prefill_tokens":16,"kv_blocks_total":512,'
+            b'"kv_block_tokens":16,"kv_blocks_free":500,"decode_seqs":0,"prefill_seqs":0,"kv_tokens":0,"waiting_requests":0,'
             b'"waiting_prefill_tokens":0,"in_flight_ms":0.0,"admitted":{"prism-1":4}}'
         ),
     ),

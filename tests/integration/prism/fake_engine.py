@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from shared.engine_state import EngineState
-from shared.forecast import Forecast, ModelHealth
+from shared.forecast import Forecast, ModelHealth, ResidualQuantiles
 from tests.servers import free_port
 
 MODEL = "tiny"
@@ -90,7 +90,7 @@ class FakeEngine:
             coefficients_ms={"base": base_ms, "per_sequence": 0.1, "per_token": 0.05},
             uncertainty_ms={},
             floor_ms=base_ms,
-            residual_quantiles={"p05": 0.9, "p50": 1.0, "p95": 1.1},
+            residual_quantiles=ResidualQuantiles(p05=0.9, p50=1.0, p95=1.1),
             capacity_tokens_per_s=1000.0,
         )
 

@@ -79,7 +79,7 @@ async def test_when_every_engine_fails_the_client_is_told_to_come_again(prism: P
         assert "fast, slow" in (await response.json())["error"]["message"]
 
 
-@pytest.mark.parametrize("status", [400, 404, 413, 429, 500])
+@pytest.mark.parametrize("status", [400, 404, 413, 500])
 async def test_what_lens_refuses_is_passed_on_as_it_is(prism: Prism, two_engines: Engines, status: int) -> None:
     fast, slow = two_engines
     fast.behaviour = answer_status(status, retry_after="7")
@@ -88,6 +88,26 @@ async def test_what_lens_refuses_is_passed_on_as_it_is(prism: Prism, two_engines
         assert response.headers["retry-after"] == "7"
         assert (await response.json())["error"]["message"] == "no"
     assert not slow.asked
+
+
+async def test_a_full_engine_leaves_the_request_to_another_and_is_not_held_against_it(
+    prism: Prism, two_engines: Engines
+) -> None:
+    fast, slow = two_engines
+    fast.behaviour = answer_status(429)
+    async with prism.complete() as response:
+        assert (response.status, response.headers["x-synergy-engine"]) == (200, "slow")
+    fast.behaviour, slow.behaviour = slow.behaviour, fast.behaviour
+    async with prism.complete() as response:
+        assert (response.status, response.headers["x-synergy-engine"]) == (200, "fast")
+
+
+async def test_where_every_engine_is_full_the_client_is_told_to_come_back(prism: Prism, two_engines: Engines) -> None:
+    for engine in two_engines:
+        engine.behaviour = answer_status(429)
+    async with prism.complete() as response:
+        assert (response.status, response.headers["retry-after"]) == (429, "1")
+        assert (await response.json())["error"]["code"] == "overloaded"
 
 
 async def test_a_stream_is_passed_on_byte_for_byte(prism: Prism, two_engines: Engines) -> None:

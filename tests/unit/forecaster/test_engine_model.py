@@ -67,9 +67,9 @@ def test_a_forecast_says_in_milliseconds_what_the_model_foresees():
 
 def test_residual_quantiles_enclose_the_noise():
     quantiles = trained("a", 500, noise=0.05).forecast(0.0).residual_quantiles
-    assert quantiles["p05"] == pytest.approx(1 - 1.645 * 0.05, abs=0.03)
-    assert quantiles["p50"] == pytest.approx(1.0, abs=0.02)
-    assert quantiles["p95"] == pytest.approx(1 + 1.645 * 0.05, abs=0.03)
+    assert quantiles.p05 == pytest.approx(1 - 1.645 * 0.05, abs=0.03)
+    assert quantiles.p50 == pytest.approx(1.0, abs=0.02)
+    assert quantiles.p95 == pytest.approx(1 + 1.645 * 0.05, abs=0.03)
 
 
 def test_the_floor_is_half_the_shortest_step_and_long_steps_do_not_soon_raise_it():

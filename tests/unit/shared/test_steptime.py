@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from shared.forecast import Forecast, ModelHealth
+from shared.forecast import Forecast, ModelHealth, ResidualQuantiles
 from shared.steptime import FEATURES, PRIOR, StepModel, StepShape, feature_vector
 
 MODEL = StepModel(coefficients_s=(0.01, 0.001, 0.002, 1e-6, 1e-7, 0.003, 0.005), floor_s=0.004, upper_ratio=1.5)
@@ -36,11 +36,6 @@ def test_no_step_is_foreseen_below_the_floor():
     assert steep.step_time_s(StepShape(1, 1)) == 0.004
 
 
-def test_the_upper_time_is_above_by_the_residual_quantile():
-    shape = StepShape(1, 1)
-    assert MODEL.upper_step_time_s(shape) == pytest.approx(1.5 * MODEL.step_time_s(shape))
-
-
 def forecast(health: ModelHealth) -> Forecast:
     return Forecast(
         engine="e",
@@ -51,7 +46,7 @@ def forecast(health: ModelHealth) -> Forecast:
         coefficients_ms={"base": 8.0, "per_token": 2.0},
         uncertainty_ms={},
         floor_ms=4.0,
-        residual_quantiles={"p05": 0.9, "p50": 1.0, "p95": 1.25},
+        residual_quantiles=ResidualQuantiles(p05=0.9, p50=1.0, p95=1.25),
         capacity_tokens_per_s=100.0,
     )
 
