@@ -168,4 +168,7 @@ def _seen_in_headers(response: aiohttp.ClientResponse) -> Mapping[str, Any]:
 
 
 def _seconds(milliseconds: str | None) -> float | None:
-    return None if milliseconds is None else float(milliseconds) / 1e3
+    try:
+        return None if milliseconds is None else float(milliseconds) / 1e3
+    except ValueError:
+        return None  # a server of another kind; its predictions are not there

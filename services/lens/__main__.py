@@ -91,7 +91,9 @@ async def main(settings: LensSettings) -> None:
     with stop_signals() as stop:
         async with background(loop.run(), publisher.run(settings.nats_url), join_fleet()):
             serving = asyncio.create_task(server.serve())
-            await asyncio.wait((serving, asyncio.create_task(stop.wait())), return_when=asyncio.FIRST_COMPLETED)
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
             frontend.draining = True
             log.info("draining", generations=loop.generations_live)
             await drain(loop, settings.drain_s)

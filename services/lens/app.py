@@ -69,6 +69,7 @@ def create_app(
 
     @app.get("/metrics")
     async def metrics_page() -> Response:
+        metrics.show_missing(readiness.problems)
         metrics.telemetry_dropped.set(publisher.reports_dropped)
         if loop.scheduler is not None:
             metrics.show(loop.scheduler.load)

@@ -1,5 +1,7 @@
 """What lens counts for Prometheus."""
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from services.lens.scheduler import Load
@@ -28,6 +30,7 @@ class LensMetrics:
         self._decoding = Gauge("lens_decoding_sequences", "sequences that decode", registry=self.registry)
         self._waiting = Gauge("lens_waiting_requests", "requests waiting", registry=self.registry)
         self._kv_blocks_free = Gauge("lens_kv_blocks_free", "KV blocks free", registry=self.registry)
+        self._missing = Gauge("lens_missing", "1 for each part that lens lacks now", ["part"], registry=self.registry)
         self.telemetry_dropped = Gauge(
             "lens_telemetry_dropped_reports", "reports dropped from a full buffer", registry=self.registry
         )
@@ -44,6 +47,12 @@ class LensMetrics:
                 self._requests.labels(report.outcome).inc()
                 if report.ttft_ms is not None:
                     self._ttft_s.observe(report.ttft_ms / 1e3)
+
+    def show_missing(self, parts: Iterable[str]) -> None:
+        """Set the gauges to what lens lacks now."""
+        self._missing.clear()
+        for part in parts:
+            self._missing.labels(part).set(1)
 
     def show(self, load: Load) -> None:
         """Set the gauges to what runs and waits now."""

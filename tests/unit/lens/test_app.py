@@ -44,12 +44,13 @@ class Rig:
             step_timeout_s=5.0,
             engine_patience_s=5.0,
         )
+        self.metrics = LensMetrics()
         self.frontend = Frontend(self.loop, TEXT_MODEL, self.reports.append, max_waiting=8)
 
     @contextlib.asynccontextmanager
     async def served(self) -> AsyncIterator[aiohttp.ClientSession]:
         publisher = Publisher("e", Readiness())
-        app = create_app(self.frontend, self.readiness, LensMetrics(), self.loop, publisher, max_body_bytes=10_000)
+        app = create_app(self.frontend, self.readiness, self.metrics, self.loop, publisher, max_body_bytes=10_000)
         port = free_port()
         server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, http="httptools"))
         tasks = [asyncio.create_task(self.loop.run()), asyncio.create_task(server.serve())]
@@ -215,6 +216,22 @@ async def test_an_engine_that_fails_before_the_first_token_gives_a_status(rig, c
     assert (response.status, (await response.json())["error"]["code"]) == (502, "engine_failed")
 
 
+async def test_a_burst_cannot_pass_the_bound_of_the_queue(rig, client):
+    rig.engine.sessions[0].running.clear()
+    body = {"model": "m", "prompt": "abc", "ignore_eos": True}
+    requests = [asyncio.create_task(client.post("/v1/completions", json=body)) for _ in range(30)]
+    await eventually(lambda: sum(request.done() for request in requests) == 30 - 4 - 8)  # 4 slots, 8 waiting
+    rig.engine.sessions[0].running.set()
+    statuses = [response.status for response in await asyncio.gather(*requests)]
+    assert (statuses.count(200), statuses.count(429)) == (4 + 8, 30 - 4 - 8)
+
+
+async def test_odd_sampling_is_made_such_that_any_engine_can_draw(rig, client):
+    await complete(client, temperature=1e-40, top_p=1e-50)
+    sampling = rig.engine.sessions[0].plans[0].chunks[0].sampling
+    assert (sampling.temperature, sampling.top_p) == (0.0, 1e-6)
+
+
 async def test_a_lens_that_leaves_takes_nothing_new(rig, client):
     rig.frontend.draining = True
     async with client.post("/v1/completions", json={"model": "m", "prompt": "abc"}) as response:
@@ -237,10 +254,18 @@ async def test_the_model_is_listed_with_its_context(client):
     assert (card["id"], card["max_model_len"]) == ("m", 128)
 
 
-async def test_metrics_count_what_has_run(client):
+async def test_metrics_count_what_has_run_and_name_what_is_missing(rig, client):
     await complete(client)
+    for report in rig.reports:
+        rig.metrics.count(report)
     async with client.get("/metrics") as response:
-        assert "lens_decoding_sequences 0.0" in await response.text()
+        lines = (await response.text()).splitlines()
+    assert {
+        'lens_tokens_total{phase="prefill"} 3.0',
+        f'lens_tokens_total{{phase="decode"}} {len(WORDS) - 3:.1f}',
+        'lens_requests_total{outcome="stop"} 1.0',
+        'lens_missing{part="warm-up"} 1.0',
+    } <= set(lines)
 
 
 CHAT = "/v1/chat/completions"
@@ -292,7 +317,13 @@ async def test_a_mistake_is_named_and_disturbs_nothing(client, path, body, statu
 
 @pytest.mark.parametrize(
     ("header", "value"),
-    [("x-slo-ttft-ms", "soon"), ("x-slo-tpot-ms", "-1"), ("x-slo-ttft-ms", "nan"), ("x-synergy-dispatch", "7")],
+    [
+        ("x-slo-ttft-ms", "soon"),
+        ("x-slo-tpot-ms", "-1"),
+        ("x-slo-ttft-ms", "nan"),
+        ("x-synergy-dispatch", "7"),
+        ("x-synergy-dispatch", "a:" + "9" * 5000),
+    ],
 )
 async def test_a_mistaken_header_is_named(client, header, value):
     async with client.post(COMPLETION, json={"model": "m", "prompt": "x"}, headers={header: value}) as response:

@@ -1,5 +1,6 @@
 from services.lens.plan import Allotment, PlanLimits, plan_step, shape_of
 from services.lens.sequence import Sequence
+from shared.steptime import StepModel
 from tests.unit.lens.builders import model, sequence
 
 LIMITS = PlanLimits(max_step_tokens=32, least_prefill_tokens=2, target_s=0.02)  # room for 10 tokens
@@ -28,6 +29,14 @@ def test_decodes_go_first_and_prefill_fills_the_rest():
 def test_short_prompts_share_a_step():
     first, second, third = sequence(4), sequence(4), sequence(4)
     assert [a.num_tokens for a in plan([], [first, second, third])] == [4, 4, 2]
+
+
+def test_many_short_prompts_together_keep_the_target_too():
+    costly_sequences = StepModel(coefficients_s=(0.01, 0.004, 0.001, 0, 0, 0, 0), floor_s=0.0)
+    allotments = plan_step(
+        [], [sequence(2) for _ in range(20)], model=costly_sequences, limits=LIMITS._replace(target_s=0.05)
+    )
+    assert len(allotments) == 6  # 10 ms + 6 · (4 + 2) ms; one token more would make it 51 ms
 
 
 def test_a_started_prefill_goes_before_those_that_wait():

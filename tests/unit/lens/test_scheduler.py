@@ -149,6 +149,16 @@ def test_a_sequence_that_never_gets_further_is_ended():
     assert of.plan(model(), LIMITS) is None
 
 
+def test_what_fits_no_more_in_an_engine_that_came_back_smaller_is_ended():
+    of = scheduler()
+    large, small = sequence(40, 8, "large"), sequence(4, 4, "small")
+    of.add(large)
+    of.add(small)
+    of.open_epoch(engine_info(blocks=4, block_tokens=4), boot_id=8, epoch=1)
+    assert of.end_hopeless() == [large]
+    assert send(of).allotments[0].sequence is small
+
+
 def test_answers_out_of_order_are_a_mistake():
     of = scheduler()
     of.add(sequence())
