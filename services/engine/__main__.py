@@ -1,39 +1,35 @@
-"""`python -m services.engine`: check the settings, then become Triton, so that signals reach it."""
+"""`python -m services.engine`: check the settings, then run Triton with the chosen executor until told to stop."""
 
+import asyncio
 import os
-import socket
+import sys
+import tempfile
+from pathlib import Path
 
-from services.engine.launch import assemble, command, environment, remove_leftovers, run_folder, shared_memory_prefix
+from services.engine.launch import assemble, command, environment
 from services.engine.settings import EngineSettings
-from shared.settings import InvalidSettings, load
+from services.engine.supervise import remove_shared_memory, run
+from shared.logs import configure_logs
+from shared.settings import load
 
 
-def main() -> None:
-    """Never returns.
+def main() -> int:
+    """The exit status.
 
     Raises:
         InvalidSettings: a key is missing, or its value cannot be used.
     """
     settings = load(EngineSettings)
-    check_port_is_free(settings.host, settings.grpc_port)
-    folder = run_folder(settings.grpc_port)
-    assemble(settings, folder)
-    remove_leftovers(shared_memory_prefix(settings.grpc_port))
-    arguments = command(settings, folder)
-    os.execve(arguments[0], arguments, environment(settings, os.environ))  # noqa: S606 - no shell is wanted
-
-
-def check_port_is_free(host: str, port: int) -> None:
-    """Find a port that is taken before an engine on it loses its folder to this one.
-
-    Raises:
-        InvalidSettings: the host or the port cannot be listened on.
-    """
-    try:
-        socket.create_server((host, port)).close()
-    except OSError as error:
-        raise InvalidSettings({"ENGINE_HOST, ENGINE_GRPC_PORT": f"cannot listen on {host}:{port}: {error}"}) from None
+    configure_logs("engine", settings.log_level)
+    with tempfile.TemporaryDirectory(prefix="synergysched-engine-") as name:
+        folder = Path(name)
+        assemble(settings, folder)
+        prefix = f"{folder.name}-"
+        try:
+            return asyncio.run(run(command(settings, folder, prefix), environment(settings, os.environ)))
+        finally:
+            remove_shared_memory(prefix)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -48,7 +48,10 @@ class _Job(NamedTuple):
 
 
 class Device:
-    """Answers every request exactly once, in the order in which they came."""
+    """Answers every request exactly once, in the order in which they came.
+
+    Answers are delivered from a second thread: sending one through Triton takes up to 2 ms, in which the next step runs.
+    """
 
     def __init__(self, executor: Executor, boot_id: int, most_waiting: int = MOST_WAITING) -> None:
         self._executor = executor
@@ -56,11 +59,16 @@ class Device:
         self._slots = SlotTable(executor.info)
         self._most_waiting = most_waiting
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="device", daemon=True)
-        self._thread.start()
+        self._results: queue.SimpleQueue[tuple[Answer, StepResult] | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name="device", daemon=True),
+            threading.Thread(target=self._deliver, name="answers", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, request: EngineRequest, answer: Answer) -> None:
-        """Have the request run; `answer` is called from the device's thread."""
+        """Have the request run; `answer` is called from another thread."""
         refusal = None
         if isinstance(request, StepPlan) and self._jobs.qsize() >= self._most_waiting:
             refusal = Refusal(RefusalCode.QUEUE_FULL, f"{self._most_waiting} requests are waiting already")
@@ -72,64 +80,64 @@ class Device:
         self._jobs.put(_Job(None, refusal, answer))
 
     def stop(self) -> None:
-        """Run what is waiting, then end the thread."""
+        """Run and answer what is waiting, then end the threads."""
         self._jobs.put(None)
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            try:
-                job.answer(self._answer_to(job))
-            except Exception:
-                log.exception("an answer was lost")
+            self._results.put((job.answer, self._result_of(job)))
+        self._results.put(None)
 
-    def _answer_to(self, job: _Job) -> StepResult:
-        match job.request:
-            case StepPlan() as plan:
-                return self._run(plan, job.refusal)
-            case OpenEpoch():
-                return self._open_epoch()
-            case Probe():
-                return self._result(info=self._executor.info)
-            case None:
-                assert job.refusal is not None, "an unread request comes with the reason"
-                self._gate.poison(job.refusal)
-                return self._result(refusal=job.refusal)
+    def _deliver(self) -> None:
+        while (result := self._results.get()) is not None:
+            answer, answered = result
+            try:
+                answer(answered)
+            except Exception:
+                log.exception("an answer was lost", step=answered.step)
+
+    def _result_of(self, job: _Job) -> StepResult:
+        try:
+            match job.request:
+                case StepPlan() as plan:
+                    return self._run(plan, job.refusal)
+                case OpenEpoch():
+                    return self._open_epoch()
+                case Probe():
+                    return self._result(info=self._executor.info)
+                case None:
+                    assert job.refusal is not None, "an unread request comes with the reason"
+                    return self._refused(job.refusal)
+        except Exception as error:
+            log.exception("the executor failed")
+            return self._refused(Refusal(RefusalCode.EXECUTOR_FAILED, f"{type(error).__name__}: {error}"))
 
     def _open_epoch(self) -> StepResult:
         self._gate.open()
         self._slots.clear()
-        try:
-            self._executor.reset()
-        except Exception as error:
-            refusal = self._executor_failed(error)
-            self._gate.poison(refusal)
-            return self._result(refusal=refusal)
+        self._executor.reset()
         return self._result(info=self._executor.info)
 
     def _run(self, plan: StepPlan, known: Refusal | None) -> StepResult:
-        refusal = self._gate.admit(plan)
-        if refusal is None:
-            refusal = known or self._slots.check(plan)
-            if refusal is None:
-                result = self._execute(plan)
-                if isinstance(result, StepResult):
-                    return result
-                refusal = result
-            self._gate.poison(refusal)
-        return msgspec.structs.replace(self._result(refusal=refusal), epoch=plan.epoch, step=plan.step)
-
-    def _execute(self, plan: StepPlan) -> StepResult | Refusal:
-        try:
-            for slot in plan.released_slots:
-                self._executor.release(slot)
-            started_s = time.perf_counter()
-            sampled_ids = tuple(self._executor.run(plan.chunks)) if plan.chunks else ()
-            duration_s = time.perf_counter() - started_s
-        except Exception as error:
-            return self._executor_failed(error)
+        out_of_place = self._gate.admit(plan)
+        if out_of_place is not None:
+            return msgspec.structs.replace(self._result(refusal=out_of_place), epoch=plan.epoch, step=plan.step)
+        cannot_run = known or self._slots.check(plan)
+        if cannot_run is not None:
+            return self._refused(cannot_run)
+        for slot in plan.released_slots:
+            self._executor.release(slot)
+        started_s = time.perf_counter()
+        sampled_ids = tuple(self._executor.run(plan.chunks)) if plan.chunks else ()
+        duration_s = time.perf_counter() - started_s
         self._slots.apply(plan)
         return msgspec.structs.replace(self._result(), duration_s=duration_s, sampled_ids=sampled_ids)
+
+    def _refused(self, refusal: Refusal) -> StepResult:
+        self._gate.poison(refusal)
+        return self._result(refusal=refusal)
 
     def _result(self, *, refusal: Refusal | None = None, info: EngineInfo | None = None) -> StepResult:
         return StepResult(
@@ -140,7 +148,3 @@ class Device:
             refusal=refusal,
             info=info,
         )
-
-    def _executor_failed(self, error: Exception) -> Refusal:
-        log.exception("the executor failed")
-        return Refusal(RefusalCode.EXECUTOR_FAILED, f"{type(error).__name__}: {error}")

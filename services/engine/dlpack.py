@@ -50,18 +50,20 @@ _lent: dict[int, tuple[Any, ...]] = {}
 """What must stay in memory, by the address of the managed tensor, until its consumer calls the deleter."""
 
 
-@_Deleter
-def _return(address: int) -> None:
+def _take_back(address: int) -> None:
     del _lent[address]
+
+
+_deleter = _Deleter(_take_back)
 
 
 def capsule(array: Array) -> Any:
     """A capsule that lends the array's memory; its consumer must take it and give it back by the deleter."""
-    array = np.ascontiguousarray(array)
+    contiguous = np.ascontiguousarray(array)
     shape = (ctypes.c_int64 * array.ndim)(*array.shape)
     managed = _ManagedTensor(
         _Tensor(
-            data=array.ctypes.data,
+            data=contiguous.ctypes.data,
             device_type=_CPU,
             ndim=array.ndim,
             type_code=_KIND_CODES[array.dtype.kind],
@@ -69,8 +71,8 @@ def capsule(array: Array) -> Any:
             type_lanes=1,
             shape=shape,
         ),
-        deleter=_return,
+        deleter=_deleter,
     )
     address = ctypes.addressof(managed)
-    _lent[address] = (managed, shape, array)
+    _lent[address] = (managed, shape, contiguous)
     return _new_capsule(address, b"dltensor", None)

@@ -2,29 +2,16 @@
 
 import os
 import secrets
-import shutil
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from services.engine.settings import EngineSettings
 
 ENGINE_FOLDER = Path(__file__).resolve().parent
-EXIT_TIMEOUT_S = 5
-
-
-def run_folder(grpc_port: int) -> Path:
-    """A new private folder; the one that an earlier engine on this port has left is removed.
-
-    Raises:
-        OSError: it cannot be made, for instance since it belongs to another user.
-    """
-    folder = Path(tempfile.gettempdir()) / f"synergysched-engine-{os.getuid()}-{grpc_port}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
-    return folder
+EXIT_TIMEOUT_S = 2
+"""How long Triton waits for running steps when it is told to stop; a step behind that is lost to a lens that left."""
 
 
 def assemble(settings: EngineSettings, folder: Path) -> None:
@@ -43,25 +30,13 @@ def assemble(settings: EngineSettings, folder: Path) -> None:
     (models / settings.executor).symlink_to(ENGINE_FOLDER / "models" / settings.executor)
 
 
-def shared_memory_prefix(grpc_port: int) -> str:
-    """What the names in /dev/shm begin with; engines on one machine differ in their port."""
-    return f"synergysched-{grpc_port}-"
-
-
-def remove_leftovers(prefix: str, shared_memory: Path = Path("/dev/shm")) -> None:  # noqa: S108 - where Linux has it
-    """Remove the shared memory of an engine that was killed."""
-    for leftover in shared_memory.glob(f"{prefix}*"):
-        leftover.unlink(missing_ok=True)
-
-
-def command(settings: EngineSettings, folder: Path) -> list[str]:
-    """The command line. Nothing but gRPC listens, and of gRPC nothing that reads memory or writes files is open."""
-    prefix = shared_memory_prefix(settings.grpc_port)
+def command(settings: EngineSettings, folder: Path, shared_memory_prefix: str) -> list[str]:
+    """The command line. Only gRPC listens, and of gRPC nothing is open that maps memory or writes files."""
     return [
         str(settings.triton_home / "bin" / "tritonserver"),
         f"--model-repository={folder / 'models'}",
         f"--backend-directory={folder / 'backends'}",
-        f"--backend-config=python,shm-region-prefix-name={prefix}",
+        f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix}",
         "--model-control-mode=explicit",  # so that lens can reload a model that has died
         f"--load-model={settings.executor}",
         f"--grpc-address={settings.host}",

@@ -94,15 +94,17 @@ class LlamaCppExecutor:
         last = len(token_ids) - 1
         for i, token_id in enumerate(token_ids):
             self._batch.add(token_id, chunk.first_position + i, [chunk.slot], chunk.sample and i == last)
-        return self._batch.n_tokens - 1
+        index: int = self._batch.n_tokens - 1
+        return index
 
     def _draw(self, sequence: _Sequence, index: int) -> int:
         sampler = self._greedy
         if sequence.sampling.temperature > 0:
             sampler = _drawing_chain(sequence.sampling, sequence.next_draw)
-        sequence.last_sampled = sampler.sample(self._context, index)
+        token_id: int = sampler.sample(self._context, index)
+        sequence.last_sampled = token_id
         sequence.next_draw += 1
-        return sequence.last_sampled
+        return token_id
 
 
 def draw_seed(seed: int, draw: int) -> int:

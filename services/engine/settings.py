@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import Name, Settings
+from shared.settings import LogLevel, Name, Settings
 
 MOST_SLOTS = 256
 """Sequences that llama.cpp can hold at once."""
@@ -39,7 +39,7 @@ class EngineSettings(Settings):
     """Tokens of one sequence; the model and the cache may allow fewer."""
     triton_home: Path = Field(default=None, validate_default=True)
     """A Triton installation; by default the one that the `nvidia-pytriton` package carries."""
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
 
     @field_validator("model_path", mode="before")
     @classmethod
@@ -56,6 +56,22 @@ class EngineSettings(Settings):
         if not path.is_file():
             raise ValueError("no such file")
         return path.absolute()
+
+    @field_validator("max_step_tokens")
+    @classmethod
+    def _has_a_token_for_each_slot(cls, max_step_tokens: int, info: ValidationInfo) -> int:
+        slots = info.data.get("slots", 0)
+        if max_step_tokens < slots:
+            raise ValueError(f"must be at least ENGINE_SLOTS, {slots}: each sequence needs a token of a step")
+        return max_step_tokens
+
+    @field_validator("kv_tokens")
+    @classmethod
+    def _holds_a_block(cls, kv_tokens: int, info: ValidationInfo) -> int:
+        block = info.data.get("kv_block_tokens", 1)
+        if kv_tokens < block:
+            raise ValueError(f"must hold at least one block of {block} tokens")
+        return kv_tokens
 
     @field_validator("triton_home", mode="before")
     @classmethod

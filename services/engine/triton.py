@@ -3,15 +3,15 @@
 import functools
 import secrets
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-import triton_python_backend_utils as pb_utils
+import triton_python_backend_utils as pb_utils  # type: ignore[import-not-found]
 
 from services.engine.device import Device, Executor
 from services.engine.dlpack import capsule
 from shared.step import Refusal, RefusalCode, StepResult
-from shared.tensors import decode_request, encode_result
+from shared.tensors import Array, decode_request, encode_result
 
 BOOT_ID_BITS = 63
 
@@ -27,8 +27,7 @@ class StepModel:
         for request in requests:
             answer = functools.partial(_send, request.get_response_sender())
             try:
-                # as_numpy() repeats the first element under numpy 2
-                decoded = decode_request({tensor.name(): np.from_dlpack(tensor) for tensor in request.inputs()})
+                decoded = decode_request({tensor.name(): _array(tensor) for tensor in request.inputs()})
             except (ValueError, BufferError, RuntimeError) as error:
                 self._device.refuse(Refusal(RefusalCode.MALFORMED, str(error)), answer)
             else:
@@ -37,6 +36,10 @@ class StepModel:
     def stop(self) -> None:
         """Answer what has been taken, then stop the device."""
         self._device.stop()
+
+
+def _array(tensor: Any) -> Array:
+    return cast("Array", np.from_dlpack(tensor))  # its own as_numpy() repeats the first element under numpy 2
 
 
 def _send(sender: Any, result: StepResult) -> None:
