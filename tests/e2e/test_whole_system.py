@@ -147,7 +147,9 @@ def _decoding(system: NativeSystem) -> int:
 
 
 def test_prompts_are_in_no_log(system, client):
-    ask(client, f"Say {MARK}", max_tokens=2)
+    ask(client, f"Say {MARK}", max_tokens=2, extra_headers={"x-request-id": "the-marked-one"})
+    prism_log = system.logs_dir / "prism.log"
+    eventually_sync(lambda: "the-marked-one" in prism_log.read_text())
     logs = list(system.logs_dir.iterdir())
     assert logs
     assert not [log.name for log in logs if MARK in log.read_text(errors="replace")]
@@ -172,6 +174,7 @@ def test_the_system_stops_in_order_and_leaves_nothing_behind(tmp_path):
     processes = psutil.Process(system._supervisor.pid).children(recursive=True)  # type: ignore[union-attr]
     system.stop()
     assert not [process for process in processes if process.is_running()]
-    assert all(
-        program.last_exit is None or "exit status 0" in program.last_exit for program in system.programs.values()
-    )
+    assert {program.last_exit for program in system.programs.values()} == {"exit status 0"}
+    log = (system.logs_dir / "supervisord.log").read_text()
+    stopped = ("prism", "lens-large", "engine-large", "forecaster", "redis")
+    assert sorted(stopped, key=lambda program: log.index(f"stopped: {program} ")) == list(stopped)
