@@ -51,6 +51,11 @@ class Service:
             self.kill()
             raise AssertionError(f"{self._module} did not stop:\n{self.tail()}") from None
 
+    def wait_for_end(self) -> int:
+        """Wait until it has ended by itself, and return its exit status."""
+        assert self._process is not None, f"{self._module} was not started"
+        return self._process.wait(STOPPED_WITHIN_S)
+
     def kill(self) -> None:
         """End it and its children at once."""
         for process in [*self.process.children(recursive=True), self.process]:

@@ -17,13 +17,25 @@ def check_queue(waiting_requests: int, max_waiting: int) -> None:
         raise Overloaded(f"{waiting_requests} requests are waiting already", headers={"retry-after": "1"})
 
 
+def check_length(least_tokens: int, info: EngineInfo, param: str) -> None:
+    """Raises BadRequest where a prompt of at least so many tokens cannot fit."""
+    most_tokens = _context_tokens(info)
+    if least_tokens >= most_tokens:
+        message = f"{param} is over {least_tokens} tokens long; the context holds {most_tokens} with the answer"
+        raise BadRequest(message, param=param, code="context_length_exceeded")
+
+
+def _context_tokens(info: EngineInfo) -> int:
+    return min(info.max_context_tokens, info.kv_blocks_total * info.kv_block_tokens)
+
+
 def output_limit_tokens(prompt_ids: tuple[int, ...], requested: int | None, info: EngineInfo, param: str) -> int:
     """The most tokens to generate behind this prompt: what was asked for, or what the context leaves.
 
     Raises:
         BadRequest: the prompt is empty, has a token the model lacks, or does not fit with the tokens asked for.
     """
-    most_tokens = min(info.max_context_tokens, info.kv_blocks_total * info.kv_block_tokens)
+    most_tokens = _context_tokens(info)
     room_tokens = most_tokens - len(prompt_ids)
     if not prompt_ids:
         raise BadRequest(f"{param} must not be empty", param=param)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
-from services.lens.admission import check_model, check_queue, output_limit_tokens
+from services.lens.admission import check_length, check_model, check_queue, output_limit_tokens
 from services.lens.answer import Answer, FinishReason
 from services.lens.generation import Foreseen, Generation
 from services.lens.loop import StepLoop
@@ -87,17 +87,20 @@ class Frontend:
         """Answer `POST /v1/completions`."""
         request = decode_completion(call.body)
         prompt = request.single_prompt
-        if isinstance(prompt, str):
-            prompt_ids = await asyncio.to_thread(self._text_model.encode, prompt)
-        else:
-            prompt_ids = tuple(prompt)
+        prompt_ids = await self._encode(prompt, "prompt") if isinstance(prompt, str) else tuple(prompt)
         await self._answer(request, prompt_ids, call, send)
 
     async def chat(self, call: Call, send: Send) -> None:
         """Answer `POST /v1/chat/completions`."""
         request = decode_chat(call.body)
-        prompt_ids = await asyncio.to_thread(self._text_model.encode_chat, request.messages)
+        text = self._text_model.render_chat(request.messages)
+        prompt_ids = await self._encode(text, "messages", add_special_tokens=False)
         await self._answer(request, prompt_ids, call, send)
+
+    async def _encode(self, text: str, field: str, *, add_special_tokens: bool = True) -> tuple[int, ...]:
+        """The tokens of a text; one that cannot fit, whatever its tokens, is refused before they are counted."""
+        check_length(self._text_model.least_tokens(text), self.info, field)
+        return await asyncio.to_thread(self._text_model.encode, text, add_special_tokens=add_special_tokens)
 
     async def _answer(self, request: AnyRequest, prompt_ids: tuple[int, ...], call: Call, send: Send) -> None:
         """From admission to the end without a gap: what was admitted waits in the queue at once, so its bound holds."""

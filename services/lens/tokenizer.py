@@ -30,22 +30,37 @@ class TextModel(NamedTuple):
     chat_template: jinja2.Template
     special_tokens: dict[str, str]
 
-    def encode(self, text: str) -> tuple[int, ...]:
-        """The tokens of a text, special tokens written in it included."""
-        return tuple(self.tokenizer.encode(text, add_special_tokens=True).ids)
+    longest_token_bytes: int
 
-    def encode_chat(self, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
-        """The tokens of a chat in the model's template, up to where the assistant speaks.
+    def least_tokens(self, text: str) -> int:
+        """No fewer tokens than this can spell the text; known without tokenising, which is slow for a huge one."""
+        return -(-len(text.encode()) // self.longest_token_bytes)
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> tuple[int, ...]:
+        """The tokens of a text, special tokens written in it included. Other threads run meanwhile."""
+        # encode() itself keeps the interpreter's lock for as long as it takes
+        [encoding] = self.tokenizer.encode_batch_fast([text], add_special_tokens=add_special_tokens)
+        return tuple(encoding.ids)
+
+    def render_chat(self, messages: Sequence[ChatMessage]) -> str:
+        """A chat in the model's template, up to where the assistant speaks; it has its special tokens.
 
         Raises:
             BadRequest: the template does not take these messages.
         """
         turns = [{"role": message.role, "content": message.text} for message in messages]
         try:
-            text = self.chat_template.render(messages=turns, add_generation_prompt=True, **self.special_tokens)
+            return self.chat_template.render(messages=turns, add_generation_prompt=True, **self.special_tokens)
         except jinja2.TemplateError as error:
             raise BadRequest(f"messages do not fit the model's chat template: {error}", param="messages") from error
-        return tuple(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def text_model(
+    tokenizer: Tokenizer, end_ids: frozenset[int], chat_template: jinja2.Template, special_tokens: dict[str, str]
+) -> TextModel:
+    """A text model of these parts."""
+    longest_token_bytes = max(len(token.encode()) for token in tokenizer.get_vocab())
+    return TextModel(tokenizer, end_ids, chat_template, special_tokens, longest_token_bytes)
 
 
 def load_text_model(path: Path) -> TextModel:
@@ -80,9 +95,8 @@ def _from_gguf(path: Path) -> TextModel:
         for name in ("bos", "eos")
         if (key := f"{_GGUF}.{name}_token_id") in metadata
     }
-    return TextModel(
-        tokenizer, frozenset(end_ids), _compile(metadata.get("tokenizer.chat_template"), path), special_tokens
-    )
+    template = _compile(metadata.get("tokenizer.chat_template"), path)
+    return text_model(tokenizer, frozenset(end_ids), template, special_tokens)
 
 
 def _from_folder(path: Path) -> TextModel:
@@ -95,7 +109,7 @@ def _from_folder(path: Path) -> TextModel:
     end_id = tokenizer.token_to_id(special_tokens.get("eos_token", ""))
     if end_id is None:
         raise UnusableTokenizer(f"{path / 'tokenizer_config.json'}: no eos_token")
-    return TextModel(tokenizer, frozenset((end_id,)), _compile(config.get("chat_template"), path), special_tokens)
+    return text_model(tokenizer, frozenset((end_id,)), _compile(config.get("chat_template"), path), special_tokens)
 
 
 def _content(token: str | dict[str, Any]) -> str:

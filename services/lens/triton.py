@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc.aio
 import structlog
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
@@ -89,6 +90,8 @@ class TritonSession:
             raise EngineLost("the stream has ended") from None
         except InferenceServerException as broken:
             raise EngineLost(f"the stream has broken: {broken.message()}") from broken
+        except grpc.aio.AioRpcError as broken:  # a server that dies; tritonclient lets it through
+            raise EngineLost(f"the stream has broken: {broken.details()}") from broken
         if error is not None:
             raise EngineLost(f"the model has failed: {error.message()}")
         try:
@@ -127,6 +130,8 @@ async def open_session(address: str) -> AsyncIterator[TritonSession]:
                 await session.open()
         except InferenceServerException as error:
             raise EngineLost(f"the server at {address} does not answer: {error.message()}") from error
+        except grpc.aio.AioRpcError as error:
+            raise EngineLost(f"the server at {address} does not answer: {error.details()}") from error
         try:
             yield session
         finally:

@@ -131,9 +131,10 @@ class Router:
         dispatch = self._dispatches.send(route.engine, intake.ask.prompt_tokens, now_s)
         slo = _what_is_left(intake.slo, now_s - intake.arrived_at_s)
         headers = {**intake.headers, **_engine_headers(route, slo, dispatch, self._dispatches.replica)}
-        silence_s = self._idle_s if intake.stream else self._answer_s
         try:
-            async with self._upstream.ask(route.url + intake.path, intake.body, headers, silence_s) as answer:
+            async with self._upstream.ask(
+                route.url + intake.path, intake.body, headers, first_byte_s=self._answer_s, idle_s=self._idle_s
+            ) as answer:
                 yield answer
         finally:
             self._dispatches.end(dispatch)

@@ -65,9 +65,9 @@ class PrismSettings(Settings):
     slo_classes: Annotated[Mapping[str, Slo], NoDecode, PlainValidator(parse_slo_classes)] = {}
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
     idle_s: float = Field(default=60.0, gt=0)
-    """The longest silence of an engine that streams, the wait for its first token included."""
+    """The longest silence of an engine that has begun to answer."""
     answer_s: float = Field(default=600.0, gt=0)
-    """The longest wait for an answer that comes in one piece."""
+    """The longest wait for the first byte of an answer, its time in an engine's queue included."""
     drain_s: int = Field(default=30, ge=0)
     log_level: LogLevel = "INFO"
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")

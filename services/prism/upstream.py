@@ -1,5 +1,6 @@
 """The router's side towards lens: one request to one engine, its answer taken as bytes that nobody parses."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
@@ -47,7 +48,7 @@ class Answer:
         first: the first bytes of the body; empty where there is no body.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, first: bytes) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, first: bytes, idle_s: float) -> None:
         self.status = response.status
         self.headers = {
             name.lower(): value for name, value in response.headers.items() if name.lower() not in _NOT_FORWARDED
@@ -55,6 +56,7 @@ class Answer:
         self.is_stream = response.content_type == "text/event-stream"
         self.first = first
         self._content = response.content
+        self._idle_s = idle_s
 
     async def rest(self) -> AsyncIterator[bytes]:
         """The bytes after `first` as they come.
@@ -63,12 +65,16 @@ class Answer:
             EngineFailed: the engine broke off, or was silent for too long.
         """
         try:
-            async for chunk in self._content.iter_any():
+            while chunk := await self._next():
                 yield chunk
-        except aiohttp.SocketTimeoutError:
+        except TimeoutError:  # aiohttp's own is one too
             raise EngineFailed("the engine was silent for too long") from None
         except (aiohttp.ClientError, OSError) as error:
             raise EngineFailed("the engine broke off while answering") from error
+
+    async def _next(self) -> bytes:
+        async with asyncio.timeout(self._idle_s):
+            return await self._content.readany()
 
 
 class Upstream:
@@ -92,18 +98,21 @@ class Upstream:
         await self._session.close()
 
     @contextlib.asynccontextmanager
-    async def ask(self, url: str, body: bytes, headers: Mapping[str, str], silence_s: float) -> AsyncIterator[Answer]:
+    async def ask(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, first_byte_s: float, idle_s: float
+    ) -> AsyncIterator[Answer]:
         """Send a request and wait for the first bytes of its answer; leaving the context cancels what is left of it.
 
         Args:
-            silence_s: the longest wait for the next bytes.
+            first_byte_s: the longest wait for the first byte; the request may have to queue.
+            idle_s: the longest wait for the next bytes after that.
 
         Raises:
             EngineFull: it says that it takes nothing more now.
             EngineAway: no connection, a connection that broke before the first byte, or a status that says so.
             EngineFailed: the engine was silent for too long.
         """
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=silence_s)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=first_byte_s)
         async with contextlib.AsyncExitStack() as stack:
             try:
                 response = await stack.enter_async_context(
@@ -118,4 +127,4 @@ class Upstream:
                 raise EngineFailed("the engine was silent for too long") from None
             except (aiohttp.ClientError, OSError) as error:
                 raise EngineAway(str(error) or type(error).__name__) from error
-            yield Answer(response, first)
+            yield Answer(response, first, idle_s)

@@ -50,6 +50,7 @@ class System:
             "LENS_ENGINE_GRPC": f"127.0.0.1:{self.grpc_port}",
             "LENS_PORT": str(self.port),
             "LENS_MAX_WAITING": "16",
+            "LENS_ENGINE_PATIENCE_S": "60",
             "NATS_URL": self.nats.url,
             "REDIS_URL": self.redis.url,
         }
@@ -189,6 +190,25 @@ async def test_a_model_that_dies_is_reloaded_and_the_answer_goes_on_where_it_was
     stub.kill()
     assert not answer.done()
     assert await answer == expected
+
+
+async def test_a_server_that_is_killed_and_started_again_goes_unnoticed(engine, lens, client):
+    prompt = "The quick brown fox"
+    expected = await text(client, prompt, max_tokens=40, ignore_eos=True)
+    answer = asyncio.create_task(text(client, prompt, max_tokens=40, ignore_eos=True))
+    await eventually(lambda: _decoding(client))
+    [server] = [child for child in engine.process.children(recursive=True) if child.name() == "tritonserver"]
+    server.kill()
+    await asyncio.to_thread(engine.wait_for_end)
+    assert not answer.done()
+    engine.start()
+    assert await answer == expected
+    assert lens.process.is_running()
+
+
+async def test_a_huge_prompt_is_refused_at_once_and_stalls_nobody(client):
+    async with client.post("/v1/completions", json={"model": MODEL, "prompt": "a " * 2_000_000}) as response:
+        assert (response.status, (await response.json())["error"]["code"]) == (400, "context_length_exceeded")
 
 
 async def _decoding(client: aiohttp.ClientSession) -> bool:

@@ -4,6 +4,7 @@ import jinja2
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
+from services.lens import tokenizer as tokenizer_module
 from services.lens.sequence import Sequence
 from services.lens.tokenizer import TextModel
 from shared.slo import Slo
@@ -61,4 +62,4 @@ def text_model() -> TextModel:
     end_id = tokenizer.token_to_id("<end>")
     assert end_id is not None
     template = jinja2.Template("{% for m in messages %}{{ m.content }}{% endfor %}")
-    return TextModel(tokenizer, frozenset({end_id}), template, {})
+    return tokenizer_module.text_model(tokenizer, frozenset({end_id}), template, {})

@@ -1,6 +1,6 @@
 import pytest
 
-from services.lens.admission import check_model, check_queue, output_limit_tokens
+from services.lens.admission import check_length, check_model, check_queue, output_limit_tokens
 from shared.errors import ApiError, BadRequest, NotFound, Overloaded
 from tests.unit.lens.builders import engine_info
 
@@ -45,3 +45,9 @@ def test_the_cache_bounds_the_context():
     small = engine_info(blocks=2, block_tokens=4)
     with pytest.raises(ApiError, match="holds 8 tokens"):
         output_limit_tokens((1, 2), 7, small, "prompt")
+
+
+def test_a_text_too_long_whatever_its_tokens_is_refused_before_they_are_counted():
+    check_length(127, INFO, "prompt")
+    with pytest.raises(BadRequest, match="over 128 tokens"):
+        check_length(128, INFO, "prompt")
