@@ -1,4 +1,7 @@
-"""The processes of one session: all that a supervisor's programs have started, also those that outlived their parent."""
+"""The processes of one session: what a supervisor's programs have started and left in it, also those that outlived their parent.
+
+An engine's Triton leads a session of its own; the kernel ends it with its parent.
+"""
 
 import contextlib
 import os
