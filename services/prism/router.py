@@ -3,11 +3,12 @@
 Until the first byte of an answer is here the client does not notice an engine that fails: another is asked.
 """
 
+import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Protocol
 
 import msgspec
 from starlette.types import Send
@@ -24,6 +25,8 @@ from shared.errors import Overloaded, Unavailable
 from shared.slo import CLASS_HEADER, Slo, headers_from_slo
 
 MOST_TRIES = 3
+LOOK_AGAIN_S = 1.0
+"""How often a request that waits for its first byte sees whether its engine is still there."""
 LEAST_TARGET_LEFT_S = 0.001
 """A budget that is spent is still passed on as one: lens takes no target of nothing."""
 
@@ -131,13 +134,31 @@ class Router:
         dispatch = self._dispatches.send(route.engine, intake.ask.prompt_tokens, now_s)
         slo = _what_is_left(intake.slo, now_s - intake.arrived_at_s)
         headers = {**intake.headers, **_engine_headers(route, slo, dispatch, self._dispatches.replica)}
+        asked = self._upstream.ask(
+            route.url + intake.path, intake.body, headers, first_byte_s=self._answer_s, idle_s=self._idle_s
+        )
         try:
-            async with self._upstream.ask(
-                route.url + intake.path, intake.body, headers, first_byte_s=self._answer_s, idle_s=self._idle_s
-            ) as answer:
-                yield answer
+            async with contextlib.AsyncExitStack() as stack:
+                yield await self._unless_it_leaves(route.engine, stack.enter_async_context(asked))
         finally:
             self._dispatches.end(dispatch)
+
+    async def _unless_it_leaves(self, engine: str, answer: Coroutine[Any, Any, Answer]) -> Answer:
+        """Await the beginning of an answer for as long as the engine is in the pool: a frozen one breaks no connection.
+
+        Raises:
+            EngineAway: the engine has left the pool meanwhile.
+        """
+        beginning = asyncio.ensure_future(answer)
+        try:
+            while not (await asyncio.wait((beginning,), timeout=LOOK_AGAIN_S))[0]:
+                fleet = await self._fleet.read()
+                if not fleet.stale and engine not in {view.state.engine for view in fleet.engines}:
+                    raise EngineAway("it has left the pool")
+            return beginning.result()
+        finally:
+            beginning.cancel()
+            await asyncio.wait((beginning,))
 
 
 def _what_is_left(slo: Slo, elapsed_s: float) -> Slo:

@@ -144,6 +144,25 @@ async def test_an_engine_that_breaks_off_an_answer_in_one_piece_is_a_502(prism: 
     assert not slow.asked
 
 
+@pytest.mark.parametrize("streams", [False, True])
+async def test_an_engine_that_freezes_and_leaves_the_pool_is_replaced_unnoticed(
+    prism: Prism, announcer: Announcer, two_engines: Engines, streams: bool
+) -> None:
+    fast, slow = two_engines
+    fast.behaviour = hang
+    request = asyncio.create_task(_engine_that_answers(prism, streams=streams))
+    await eventually(lambda: fast.asked)
+    await announcer.remove(fast)
+    assert await asyncio.wait_for(request, 10) == slow.name
+    await asyncio.wait_for(fast.left.wait(), 2)
+
+
+async def _engine_that_answers(prism: Prism, *, streams: bool) -> str:
+    async with prism.complete(stream=streams) as response:
+        assert response.status == 200
+        return response.headers["x-synergy-engine"]
+
+
 @pytest.mark.parametrize("prism_env", [{"idle_s": 0.3, "answer_s": 0.3}])
 async def test_a_silent_engine_is_given_up(prism: Prism, two_engines: Engines) -> None:
     fast, _ = two_engines
