@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from services.engine.launch import assemble, command, environment
+from services.engine.launch import assemble, check_libpython, command, environment
 from services.engine.settings import EngineSettings
 from services.engine.supervise import remove_shared_memory, run
 from shared.logs import configure_logs
@@ -18,8 +18,10 @@ def main() -> int:
 
     Raises:
         InvalidSettings: a key is missing, or its value cannot be used.
+        NoLibpython: this Python has no shared library.
     """
     settings = load(EngineSettings)
+    check_libpython()
     configure_logs("engine", settings.log_level)
     with tempfile.TemporaryDirectory(prefix="synergysched-engine-") as name:
         folder = Path(name)

@@ -1,5 +1,6 @@
 """How Triton is started for one engine: what folders it is given, what flags, and what environment."""
 
+import ctypes
 import os
 import secrets
 import sys
@@ -10,8 +11,35 @@ from pathlib import Path
 from services.engine.settings import EngineSettings
 
 ENGINE_FOLDER = Path(__file__).resolve().parent
+LIBPYTHON = f"libpython{sys.version_info.major}.{sys.version_info.minor}.so.1.0"
+LIBPYTHON_FOLDERS = (Path(sysconfig.get_config_var("LIBDIR")), Path(sys.base_prefix) / "lib")
 EXIT_TIMEOUT_S = 2
 """How long Triton waits for running steps when it is told to stop; a step behind that is lost to a lens that left."""
+
+
+class NoLibpython(SystemExit):
+    """Triton's stub would not start, and Triton would only say that it waited in vain."""
+
+    def __init__(self, library: str) -> None:
+        self.library = library
+        super().__init__(
+            f"{library} is missing: Triton's Python stub needs this Python's shared library."
+            " On Debian install libpython3.x; elsewhere take a Python that was built with --enable-shared."
+        )
+
+
+def check_libpython(library: str = LIBPYTHON) -> None:
+    """See that the stub will find its Python.
+
+    Raises:
+        NoLibpython: it is neither beside this Python nor where the system's libraries are.
+    """
+    if any((folder / library).exists() for folder in LIBPYTHON_FOLDERS):
+        return
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        raise NoLibpython(library) from None
 
 
 def assemble(settings: EngineSettings, folder: Path) -> None:
@@ -51,11 +79,7 @@ def command(settings: EngineSettings, folder: Path, shared_memory_prefix: str) -
 
 def environment(settings: EngineSettings, inherited: Mapping[str, str]) -> dict[str, str]:
     """The environment: the stub takes its Python from PATH, and Triton its libraries from beside the wheel."""
-    libraries = [
-        settings.triton_home.parents[1] / "nvidia_pytriton.libs",
-        Path(sysconfig.get_config_var("LIBDIR")),
-        Path(sys.base_prefix) / "lib",
-    ]
+    libraries = [settings.triton_home.parents[1] / "nvidia_pytriton.libs", *LIBPYTHON_FOLDERS]
     return {
         **inherited,
         "PATH": _joined([Path(sys.executable).parent], inherited.get("PATH")),

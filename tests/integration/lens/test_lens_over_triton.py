@@ -184,7 +184,6 @@ async def test_a_model_that_dies_is_reloaded_and_the_answer_goes_on_where_it_was
     prompt = "The quick brown fox"
     expected = await text(client, prompt, max_tokens=40, ignore_eos=True)
     answer = asyncio.create_task(text(client, prompt, max_tokens=40, ignore_eos=True))
-    await asyncio.sleep(0)
     [stub] = [child for child in engine.process.children(recursive=True) if "stub" in child.name()]
     await eventually(lambda: _decoding(client))
     stub.kill()

@@ -15,8 +15,9 @@ from services.prism.settings import PrismSettings
 from shared.forecast import Forecast
 from shared.names import ENGINE_KEY_LIFETIME_S, ENGINES_KEY, engine_key, forecast_key
 from shared.wire import encode
-from tests.integration.prism.fake_engine import MODEL, FakeEngine
+from tests.integration.prism.fake_engine import FakeEngine
 from tests.servers import Server, eventually, free_port, redis_server
+from tests.unit.prism.builders import MODEL
 
 
 class Prism:

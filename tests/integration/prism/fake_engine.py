@@ -5,14 +5,12 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple
 
-import msgspec
 from aiohttp import web
 
 from shared.engine_state import EngineState
 from shared.forecast import Forecast, ModelHealth, ResidualQuantiles
 from tests.servers import free_port
-
-MODEL = "tiny"
+from tests.unit.prism.builders import state
 
 
 class Asked(NamedTuple):
@@ -61,23 +59,7 @@ class FakeEngine:
 
     def state(self, **changes: object) -> EngineState:
         """What it announces: idle unless `changes` say otherwise."""
-        state = EngineState(
-            engine=self.name,
-            url=f"http://127.0.0.1:{self.port}",
-            model=MODEL,
-            executor="emulated",
-            hardware_class="A100",
-            emulated=True,
-            announced_at_s=0.0,
-            max_context_tokens=4096,
-            max_running=64,
-            step_tokens=2048,
-            step_target_ms=50.0,
-            kv_blocks_total=4096,
-            kv_block_tokens=16,
-            kv_blocks_free=4096,
-        )
-        return msgspec.structs.replace(state, **changes)
+        return state(self.name, **{"url": f"http://127.0.0.1:{self.port}", **changes})
 
     def forecast(self, *, base_ms: float, health: ModelHealth = ModelHealth.HEALTHY) -> Forecast:
         """A step model of an engine whose steps take at least so long."""

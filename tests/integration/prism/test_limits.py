@@ -7,7 +7,8 @@ import openai
 import pytest
 
 from tests.integration.prism.conftest import Prism
-from tests.integration.prism.fake_engine import MODEL, FakeEngine
+from tests.integration.prism.fake_engine import FakeEngine
+from tests.unit.prism.builders import MODEL
 
 Engines = tuple[FakeEngine, FakeEngine]
 

@@ -7,8 +7,9 @@ import pytest
 
 from shared.forecast import ModelHealth
 from tests.integration.prism.conftest import Announcer, Prism
-from tests.integration.prism.fake_engine import MODEL, FakeEngine, hang
+from tests.integration.prism.fake_engine import FakeEngine, hang
 from tests.servers import eventually
+from tests.unit.prism.builders import MODEL
 
 Engines = tuple[FakeEngine, FakeEngine]
 

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,21 +11,13 @@ from services.lens.plan import PlanLimits
 from services.lens.scheduler import Scheduler
 from services.lens.sequence import Sequence
 from shared.slo import Slo
-from shared.step import NO_TOKEN, EngineInfo, Sampling, StepPlan, StepResult
+from shared.step import NO_TOKEN, Sampling, StepPlan, StepResult
 from shared.steptime import StepModel
 from shared.telemetry import Outcome
+from tests.unit.lens.builders import engine_info
 
-INFO = EngineInfo(
-    executor="fake",
-    model="m",
-    hardware_class="cpu",
-    emulated=True,
-    vocab_size=1000,
-    max_slots=4,
-    max_step_tokens=24,
-    max_context_tokens=64,
-    kv_block_tokens=4,
-    kv_blocks_total=24,
+INFO = msgspec.structs.replace(
+    engine_info(slots=4, blocks=24, block_tokens=4, max_step_tokens=24), vocab_size=1000, max_context_tokens=64
 )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.engine.launch import assemble, command, environment
+from services.engine.launch import NoLibpython, assemble, check_libpython, command, environment
 from services.engine.settings import EngineSettings
 
 
@@ -59,3 +59,9 @@ def test_the_environment_puts_this_python_first_and_keeps_what_was_there(setting
     assert made["HOME"] == "h"
     assert made["GOMP_SPINCOUNT"] == "1000"
     assert made["GGML_NO_BACKTRACE"] == "1"
+
+
+def test_a_python_without_its_shared_library_is_told_so_before_triton_starts() -> None:
+    check_libpython()
+    with pytest.raises(NoLibpython, match=r"libpython0\.0\.so.*Debian"):
+        check_libpython("libpython0.0.so.1.0")
