@@ -1,86 +1,15 @@
-"""The HTTP face over a fake engine: what clients get, to the token, and what they get for mistakes."""
+"""The HTTP face over a fake engine: what clients get, to the token."""
 
 import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator
-from typing import Any
 
 import aiohttp
 import pytest
-import uvicorn
 
-from services.lens.app import create_app
-from services.lens.frontend import Frontend
-from services.lens.loop import StepLoop
-from services.lens.metrics import LensMetrics
-from services.lens.publisher import Publisher
-from shared.lifecycle import Readiness
 from shared.step import Sampling
-from shared.telemetry import Outcome, Report, RequestReport
-from tests.servers import eventually, free_port
-from tests.unit.lens.builders import text_model
-from tests.unit.lens.fake_session import FakeEngine
-
-TEXT_MODEL = text_model()
-END_ID = next(iter(TEXT_MODEL.end_ids))
-WORDS = "the quick brown fox"
-
-
-class Rig:
-    """Lens on a free port over a fake engine that answers each prompt of n bytes with `WORDS[n:]` and the end."""
-
-    def __init__(self) -> None:
-        script = [*TEXT_MODEL.encode(WORDS), *[END_ID] * 200]
-        self.engine = FakeEngine(lambda _slot, cached: script[cached])
-        self.reports: list[Report] = []
-        self.readiness = Readiness("engine", "warm-up")
-        self.loop = StepLoop(
-            self.engine.connect,
-            self.reports.append,
-            self.readiness,
-            target_s=0.1,
-            least_prefill_tokens=4,
-            step_timeout_s=5.0,
-            engine_patience_s=5.0,
-        )
-        self.metrics = LensMetrics()
-        self.frontend = Frontend(self.loop, TEXT_MODEL, self.reports.append, max_waiting=8)
-
-    @contextlib.asynccontextmanager
-    async def served(self) -> AsyncIterator[aiohttp.ClientSession]:
-        publisher = Publisher("e", Readiness())
-        app = create_app(self.frontend, self.readiness, self.metrics, self.loop, publisher, max_body_bytes=10_000)
-        port = free_port()
-        server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, http="httptools"))
-        tasks = [asyncio.create_task(self.loop.run()), asyncio.create_task(server.serve())]
-        await eventually(lambda: server.started)
-        await self.loop.serving.wait()
-        try:
-            async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
-                yield client
-        finally:
-            tasks[0].cancel()
-            server.should_exit = True
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@pytest.fixture
-async def rig() -> Rig:
-    return Rig()
-
-
-@pytest.fixture
-async def client(rig):
-    async with rig.served() as session:
-        yield session
-
-
-async def complete(client: aiohttp.ClientSession, **fields) -> Any:
-    body = {"model": "m", "prompt": "abc", "max_tokens": 50, **fields}
-    async with client.post("/v1/completions", json=body) as response:
-        assert response.status == 200, await response.text()
-        return await response.json()
+from shared.telemetry import Outcome, RequestReport
+from tests.servers import eventually
+from tests.unit.lens.rig import TEXT_MODEL, WORDS, complete
 
 
 async def stream(client: aiohttp.ClientSession, path: str, **fields) -> list[dict]:
@@ -268,65 +197,3 @@ async def test_metrics_count_what_has_run_and_name_what_is_missing(rig, client):
         'lens_requests_total{outcome="stop"} 1.0',
         'lens_missing{part="warm-up"} 1.0',
     } <= set(lines)
-
-
-CHAT = "/v1/chat/completions"
-COMPLETION = "/v1/completions"
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "status", "param"),
-    [
-        (COMPLETION, b"{", 400, None),
-        (COMPLETION, b"\xff\xfe", 400, None),
-        (COMPLETION, b"[]", 400, None),
-        (COMPLETION, {"prompt": "x"}, 400, "model"),
-        (COMPLETION, {"model": "other", "prompt": "x"}, 404, "model"),
-        (COMPLETION, {"model": "m", "prompt": ""}, 400, "prompt"),
-        (COMPLETION, {"model": "m", "prompt": 7}, 400, "prompt"),
-        (COMPLETION, {"model": "m", "prompt": ["a", "b"]}, 400, "prompt"),
-        (COMPLETION, {"model": "m", "prompt": "x" * 128}, 400, "prompt"),
-        (COMPLETION, {"model": "m", "prompt": [1, 10**9]}, 400, "prompt"),
-        (COMPLETION, {"model": "m", "prompt": "x", "max_tokens": 0}, 400, "max_tokens"),
-        (COMPLETION, {"model": "m", "prompt": "x", "max_tokens": 10**40}, 400, "max_tokens"),
-        (COMPLETION, {"model": "m", "prompt": "x", "max_tokens": "7"}, 400, "max_tokens"),
-        (COMPLETION, {"model": "m", "prompt": "x", "temperature": -1}, 400, "temperature"),
-        (COMPLETION, {"model": "m", "prompt": "x", "top_p": 0}, 400, "top_p"),
-        (COMPLETION, {"model": "m", "prompt": "x", "top_k": -2}, 400, "top_k"),
-        (COMPLETION, {"model": "m", "prompt": "x", "seed": 2**64}, 400, "seed"),
-        (COMPLETION, {"model": "m", "prompt": "x", "stop": [""]}, 400, "stop"),
-        (COMPLETION, {"model": "m", "prompt": "x", "n": 2}, 400, "n"),
-        (COMPLETION, {"model": "m", "prompt": "x", "echo": True}, 400, "echo"),
-        (COMPLETION, {"model": "m", "prompt": "x", "logprobs": 1}, 400, "logprobs"),
-        (COMPLETION, {"model": "m", "prompt": "x", "surprise": 1}, 400, "surprise"),
-        (COMPLETION, {"model": "m", "prompt": "x", "stream_options": {}}, 400, "stream_options"),
-        (COMPLETION, b'{"model": "m", "prompt": "' + b"x" * 10_000 + b'"}', 413, None),
-        (CHAT, {"model": "m"}, 400, "messages"),
-        (CHAT, {"model": "m", "messages": []}, 400, "messages"),
-        (CHAT, {"model": "m", "messages": [{"role": "user"}]}, 400, "messages[0].content"),
-        (CHAT, {"model": "m", "messages": [{"role": "king", "content": "x"}]}, 400, "messages[0].role"),
-        (CHAT, {"model": "m", "messages": [{"role": "user", "content": "x"}], "tools": [{}]}, 400, "tools"),
-        ("/v1/nothing", {}, 404, None),
-    ],
-)
-async def test_a_mistake_is_named_and_disturbs_nothing(client, path, body, status, param):
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    async with client.post(path, data=data) as response:
-        error = (await response.json())["error"]
-        assert (response.status, error["param"], error["type"]) == (status, param, "invalid_request_error")
-    assert (await complete(client))["choices"][0]["text"] == WORDS[3:]
-
-
-@pytest.mark.parametrize(
-    ("header", "value"),
-    [
-        ("x-slo-ttft-ms", "soon"),
-        ("x-slo-tpot-ms", "-1"),
-        ("x-slo-ttft-ms", "nan"),
-        ("x-synergy-dispatch", "7"),
-        ("x-synergy-dispatch", "a:" + "9" * 5000),
-    ],
-)
-async def test_a_mistaken_header_is_named(client, header, value):
-    async with client.post(COMPLETION, json={"model": "m", "prompt": "x"}, headers={header: value}) as response:
-        assert (response.status, (await response.json())["error"]["param"]) == (400, header)
