@@ -1,11 +1,9 @@
-"""The forecast of one engine, forecaster → Redis → lens and prism: one small JSON value that a person can read."""
+"""The forecast of one engine, forecaster → Redis → lens and prism: one JSON value that a person can read."""
 
 from collections.abc import Mapping
 from enum import StrEnum
 
-import msgspec
-
-from shared.steptime import FEATURES, PRIOR, StepModel
+from shared.steptime import FEATURES, PRIOR, Residuals, StepModel
 from shared.wire import Message
 
 
@@ -13,17 +11,11 @@ class ModelHealth(StrEnum):
     """How far a step model can be trusted."""
 
     COLD = "cold"
+    """Nothing is known of the engine; the prior stands in."""
     WARMING = "warming"
     HEALTHY = "healthy"
     DRIFTING = "drifting"
-
-
-class ResidualQuantiles(msgspec.Struct, frozen=True):
-    """Of actual over predicted step time."""
-
-    p05: float
-    p50: float
-    p95: float
+    """The engine's speed changed a moment ago."""
 
 
 class Forecast(Message, frozen=True, kw_only=True):
@@ -41,16 +33,30 @@ class Forecast(Message, frozen=True, kw_only=True):
     uncertainty_ms: Mapping[str, float]
     """Standard deviation of each coefficient."""
     floor_ms: float
-    residual_quantiles: ResidualQuantiles
+    decode: Residuals = Residuals()
+    """Of decode-only steps."""
+    mixed: Residuals = Residuals()
+    """Of steps that prefill too."""
     capacity_tokens_per_s: float
     """The most tokens a second that a step has been seen to run of late."""
+    doubt_ms: tuple[tuple[float, ...], ...] = ()
+    """See `steptime.StepModel.doubt_ms`."""
 
     def step_model(self) -> StepModel:
-        """The step model that this forecast carries; the prior while the engine is cold."""
-        if self.health is ModelHealth.COLD:
+        """The step model that this forecast carries.
+
+        The prior while the engine is cold, and where the coefficients are of features that this version does not know:
+        half a law is worse than none.
+        """
+        if self.health is ModelHealth.COLD or not self.coefficients_ms.keys() <= _KNOWN:
             return PRIOR
         return StepModel(
             coefficients_s=tuple(self.coefficients_ms.get(name, 0.0) / 1e3 for name in FEATURES),
             floor_s=self.floor_ms / 1e3,
-            upper_ratio=self.residual_quantiles.p95,
+            decode=self.decode,
+            mixed=self.mixed,
+            doubt_ms=self.doubt_ms,
         )
+
+
+_KNOWN = frozenset(FEATURES)

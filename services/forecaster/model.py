@@ -1,152 +1,323 @@
-"""The step-time regressor: recursive least squares in River's form, one estimator an engine, a few microseconds a step."""
+"""The step-time regressor: a River estimator that foresees a step and its doubt, then learns it, in microseconds.
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+Least squares over physical terms follows what is lasting, a factor a regime what is passing, quantiles a regime the
+noise; when the engine's speed changes, a drift test loosens what was learned.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from river.base import Regressor
 
-PRIOR_VARIANCE = 100.0
-"""Of a coefficient for a scaled feature, in units of the residuals' variance: says next to nothing."""
-PRESUMED_RESIDUAL = 0.1
-"""Relative error presumed before any step, with the weight of one step."""
-STEPS_BETWEEN_CAPS = 32
-"""In that many steps forgetting widens a direction by 1.6 %, so the cap need not be looked at more often."""
+from services.forecaster.calibration import Calibration, CalibrationState
+from services.forecaster.drift import DriftTest
+from services.forecaster.least_squares import LeastSquares, Vector
+from services.forecaster.prior import PROPORTIONS, prior_root
+from shared.steptime import (
+    FEATURES,
+    PRESUMED_NOISE,
+    PRIOR,
+    Interval,
+    StepModel,
+    StepShape,
+    doubt_squares,
+    expected_s,
+    features,
+    interval,
+    larger,
+    term_sums_s,
+)
+
+FIRST_STEP_NOISE = 1e4
+"""Variance of the first step in units of the presumed one, falling with the square of the steps: the first steps of an
+engine's life allocate, load and capture, and take up to three times as long."""
+STEPS_UNTIL_CALIBRATION = 10
+"""Before, factors and noise would learn the prior's errors."""
+STEPS_BETWEEN_BINDINGS = 8
+"""How often the coefficients in use follow the free estimate, as long as that moves little."""
+NEWS = 0.005**2
+"""Relative variance by doubt, above which a step teaches so much that they follow at once."""
+STEPS_BETWEEN_DOUBTS = 32
+"""How often the published doubt is worked out, after as many steps."""
+LATEST_GAIN = 0.25
+"""Of the factors for the next step: residuals of neighbouring steps have much in common, of steps fifty apart nothing."""
+LASTING_GAIN = 0.005
+"""Of the factors for later steps."""
+DRIFT_WIDENING = 4.0
+"""Of the covariance, when the engine's speed has changed."""
+KIN_WIDENING = 25.0
+"""Of the covariance, when an engine starts from what was learned of another of its kind."""
+SCALE_DEVIATION = 0.5
+"""Relative deviation then presumed of all coefficients together: engines mostly slow, or differ, as a whole."""
+FLOOR_OF_UNIT = 0.25
+"""Of the shortest time that reading the weights was seen to take, by the prior's proportions: the floor only keeps
+extrapolation from absurd times; too low does no harm, too high makes an engine look slow that has only run long steps."""
+SHORTEST_FADES = 1e-4
+"""A step: it doubles in 7,000."""
+LEAST_FLOOR_S = 1e-6
+
+Rows = tuple[tuple[float, ...], ...]
 
 
 class RegressorState(msgspec.Struct, frozen=True, kw_only=True):
     """A regressor as plain numbers; it goes on from them exactly as if it had never stopped."""
 
     features: tuple[str, ...]
-    coefficients: tuple[float, ...]
-    root: tuple[tuple[float, ...], ...]
-    residual_squares: float
-    residual_weight: float
+    steps: int
+    steps_since_drift: int | None
+    unit_s: float
+    free_s: tuple[float, ...]
+    root_s: tuple[tuple[float, ...], ...]
+    bound: tuple[int, ...]
     steps_to_cap: int
+    coefficients_s: tuple[float, ...]
+    shortest_unit_s: float
+    latest: tuple[CalibrationState, CalibrationState]
+    lasting: tuple[CalibrationState, CalibrationState]
+    drift_sums: tuple[float, float]
+
+
+class _Foreseen(NamedTuple):
+    """What was worked out about the next step."""
+
+    shape: StepShape
+    is_mixed: bool
+    row: Vector
+    projected: Vector
+    summed_s: float
+    """Of the terms, without a factor."""
+    expected_s: float
+    lasting_s: float
+    """By the factors for later steps."""
+    doubt: float
+    """d², see `shared.steptime.doubt_squares`."""
 
 
 class StepTimeRegressor(Regressor):
-    """Linear regression on the relative error, by recursive least squares with exponential forgetting.
-
-    A step weighs 1/T, so that 5 % of a short step counts as much as 5 % of a long one. The covariance is kept as a root
-    S with P = S Sᵀ (Potter's form), which rounding cannot make indefinite. Forgetting widens what the data do not speak
-    of; that stops where the start was, direction by direction, so directions in use forget on at their pace and a long
-    one-sided history cannot wind the rest up.
-
-    Parameters
-    ----------
-    forgetting
-        Weight of the step before relative to the newest.
-    shortest
-        Targets below this, in the target's unit, weigh as if they were this long.
-    scales
-        Typical magnitude by feature, which conditions the covariance; 1 where not given.
+    """Foresees how long an engine's next step takes, in seconds; `x` holds the fields of `StepShape` by name.
 
     Examples
     --------
     >>> regressor = StepTimeRegressor()
-    >>> for tokens in range(1, 50):
-    ...     regressor.learn_one({"base": 1.0, "per_token": tokens}, 0.01 + 0.002 * tokens)
-    >>> round(regressor.predict_one({"base": 1.0, "per_token": 100}), 4)
-    0.21
+    >>> for tokens in range(1, 300):
+    ...     shape = {"batch_size": 1, "num_tokens": tokens, "prefill_seqs": 1, "attention_work": tokens**2 / 2}
+    ...     regressor.learn_one(shape, 0.01 + 0.0002 * tokens)
+    >>> round(regressor.predict_one({**shape, "num_tokens": 100, "attention_work": 5e3}), 3)
+    0.03
 
     """
 
-    def __init__(
-        self, forgetting: float = 0.9995, shortest: float = 1e-4, scales: Mapping[str, float] | None = None
-    ) -> None:
-        self.forgetting = forgetting
-        self.shortest = shortest
-        self.scales = scales
-        self._index: dict[str, int] = {}
-        self._inverse_scales: NDArray[np.float64] = np.empty(0)
-        self._coefficients: NDArray[np.float64] = np.empty(0)
-        self._root: NDArray[np.float64] = np.empty((0, 0))
-        self._residual_squares = PRESUMED_RESIDUAL**2
-        self._residual_weight = 1.0
-        self._steps_to_cap = STEPS_BETWEEN_CAPS
+    def __init__(self) -> None:
+        self._steps = 0
+        self._steps_since_drift: int | None = None
+        self._unit_s = 0.0
+        self._filter: LeastSquares | None = None
+        self._coefficients_s: list[float] = []
+        self._shortest_unit_s = 0.0
+        self._latest = (Calibration(LATEST_GAIN), Calibration(LATEST_GAIN))
+        self._lasting = (Calibration(LASTING_GAIN), Calibration(LASTING_GAIN))
+        self._drift = DriftTest()
+        self._foreseen: _Foreseen | None = None
+        self._doubted: tuple[Rows, tuple[float, ...]] | None = None
+        self._steps_doubted = 0
 
     def predict_one(self, x: Mapping[Any, float]) -> float:
-        """The expected target; features never learned count for nothing."""
-        return float(self._coefficients @ self._scaled(x))
+        """The expected duration of the next step; the prior's before any was learned."""
+        return float(self.predict(_shape(x)).expected_s)
 
     def learn_one(self, x: Mapping[Any, float], y: float) -> None:
-        """Learn one observation; a new feature joins with a coefficient of 0."""
-        if not x.keys() <= self._index.keys():
-            self._add_features(x)
-        weight = 1.0 / max(abs(y), self.shortest)
-        row = self._scaled(x) * weight
-        projected = row @ self._root
-        spread = self.forgetting + float(projected @ projected)
-        gain = (self._root @ projected) / spread
-        error = y * weight - float(self._coefficients @ row)
-        self._coefficients += gain * error
-        shrink = 1.0 + (self.forgetting / spread) ** 0.5
-        self._root -= np.multiply.outer(gain, projected / shrink)
-        self._root *= self.forgetting**-0.5
-        self._residual_squares = self.forgetting * (self._residual_squares + error * error / spread)
-        self._residual_weight = self.forgetting * self._residual_weight + 1.0
-        self._steps_to_cap -= 1
-        if self._steps_to_cap == 0:
-            self._cap_root()
+        """Learn one step; a duration that is not positive teaches nothing."""
+        self.learn(_shape(x), y)
 
     @property
-    def coefficients(self) -> Mapping[str, float]:
-        """By feature, in the target's unit per unit of the feature."""
-        return dict(zip(self._index, (self._coefficients * self._inverse_scales).tolist(), strict=True))
+    def steps(self) -> int:
+        """Steps learned."""
+        return self._steps
 
     @property
-    def uncertainty(self) -> Mapping[str, float]:
-        """Standard deviation of each coefficient, in its unit."""
-        variances = np.square(self._root).sum(axis=1) * (self._residual_squares / self._residual_weight)
-        return dict(zip(self._index, (np.sqrt(variances) * self._inverse_scales).tolist(), strict=True))
+    def steps_since_drift(self) -> int | None:
+        """Steps since the engine's speed was last seen to change; None where it never was."""
+        return self._steps_since_drift
+
+    def predict(self, shape: StepShape) -> Interval:
+        """The next step's expected duration and 90 % interval; the shape's fields are plain numbers."""
+        if self._filter is None:
+            return PRIOR.interval(shape)
+        seen = self._foresee(shape)
+        calibration = self._latest[seen.is_mixed]
+        return interval(seen.expected_s, seen.doubt, calibration.deviation, calibration.lower, calibration.upper)
+
+    def learn(self, shape: StepShape, actual_s: float) -> None:
+        """Learn the step that was run; a duration that is not positive teaches nothing."""
+        if actual_s <= 0.0:
+            return
+        if self._filter is None:
+            self._begin(shape, actual_s)
+        seen = self._foresee(shape)
+        if self._steps >= STEPS_UNTIL_CALIBRATION and self._calibrate(seen, actual_s):
+            self._loosen(DRIFT_WIDENING)
+            seen = self._foresee(shape)
+        self._update(seen, actual_s)
+
+    def step_model(self) -> StepModel:
+        """What readers foresee later steps by; the prior before any step."""
+        if self._filter is None:
+            return PRIOR
+        decode, mixed = (calibration.residuals for calibration in self._lasting)
+        return StepModel(
+            coefficients_s=tuple(self._coefficients_s),
+            floor_s=self._floor_s,
+            decode=decode,
+            mixed=mixed,
+            doubt_ms=self._doubt()[0],
+        )
 
     @property
-    def state(self) -> RegressorState:
-        """All that was learned; the parameters of the constructor are not part of it."""
+    def uncertainty_ms(self) -> tuple[float, ...]:
+        """Standard deviation of each coefficient, by feature; empty before any step."""
+        return self._doubt()[1] if self._filter is not None else ()
+
+    @property
+    def state(self) -> RegressorState | None:
+        """All that was learned; None before any step."""
+        if self._filter is None:
+            return None
         return RegressorState(
-            features=tuple(self._index),
-            coefficients=tuple(self._coefficients.tolist()),
-            root=tuple(map(tuple, self._root.tolist())),
-            residual_squares=self._residual_squares,
-            residual_weight=self._residual_weight,
-            steps_to_cap=self._steps_to_cap,
+            features=FEATURES,
+            steps=self._steps,
+            steps_since_drift=self._steps_since_drift,
+            unit_s=self._unit_s,
+            free_s=tuple(self._filter.free.tolist()),
+            root_s=tuple(map(tuple, self._filter.root.tolist())),
+            bound=self._filter.bound,
+            steps_to_cap=self._filter.steps_to_cap,
+            coefficients_s=tuple(self._coefficients_s),
+            shortest_unit_s=self._shortest_unit_s,
+            latest=(self._latest[0].state, self._latest[1].state),
+            lasting=(self._lasting[0].state, self._lasting[1].state),
+            drift_sums=self._drift.sums,
         )
 
     def restore(self, state: RegressorState) -> None:
-        """Go on from what another one of the same parameters had learned."""
-        self._index = {}
-        self._add_features(dict.fromkeys(state.features, 0.0))
-        self._coefficients = np.array(state.coefficients)
-        self._root = np.array(state.root).reshape(len(state.features), len(state.features))
-        self._residual_squares = state.residual_squares
-        self._residual_weight = state.residual_weight
-        self._steps_to_cap = state.steps_to_cap
+        """Go on from what another one had learned.
+
+        Raises:
+            ValueError: it learned other features than this version has.
+        """
+        if state.features != FEATURES:
+            raise ValueError(f"a model of {len(state.features)} other features: {', '.join(state.features)}")
+        self._steps, self._steps_since_drift = state.steps, state.steps_since_drift
+        self._unit_s, self._shortest_unit_s = state.unit_s, state.shortest_unit_s
+        self._filter = LeastSquares(np.array(state.free_s), prior_root(self._unit_s, PRESUMED_NOISE))
+        self._filter.root = np.array(state.root_s)
+        self._filter.bound = state.bound
+        self._filter.steps_to_cap = state.steps_to_cap
+        self._coefficients_s = list(state.coefficients_s)
+        for calibrations, states in ((self._latest, state.latest), (self._lasting, state.lasting)):
+            for calibration, one in zip(calibrations, states, strict=True):
+                calibration.restore(one)
+        self._drift.sums = state.drift_sums
+
+    @classmethod
+    def like(cls, state: RegressorState) -> "StepTimeRegressor":
+        """The start of an engine of the same kind as one that was learned: its law, trusted less."""
+        regressor = cls()
+        regressor.restore(state)
+        regressor._loosen(KIN_WIDENING)
+        regressor._steps, regressor._steps_since_drift = 0, None
+        return regressor
 
     @classmethod
     def _unit_test_params(cls) -> Iterator[dict[str, Any]]:
         yield {}
-        yield {"forgetting": 0.99, "scales": {"ordinal_date": 1e6}}
 
-    def _scaled(self, x: Mapping[Any, float]) -> NDArray[np.float64]:
-        values: NDArray[np.float64] = np.array([x.get(name, 0.0) for name in self._index], np.float64)
-        return values * self._inverse_scales
+    @property
+    def _floor_s(self) -> float:
+        return max(self._shortest_unit_s * FLOOR_OF_UNIT, LEAST_FLOOR_S)
 
-    def _add_features(self, x: Mapping[Any, float]) -> None:
-        scales = self.scales or {}
-        for name in x:
-            self._index.setdefault(name, len(self._index))
-        known, size = len(self._coefficients), len(self._index)
-        self._inverse_scales = np.array([1.0 / scales.get(name, 1.0) for name in self._index])
-        self._coefficients = np.concatenate((self._coefficients, np.zeros(size - known)))
-        root = np.eye(size) * PRIOR_VARIANCE**0.5
-        root[:known, :known] = self._root
-        self._root = root
+    def _begin(self, shape: StepShape, actual_s: float) -> None:
+        self._unit_s = self._shortest_unit_s = actual_s / float(np.array(features(shape)) @ PROPORTIONS)
+        self._filter = LeastSquares(self._unit_s * PROPORTIONS, prior_root(self._unit_s, PRESUMED_NOISE))
+        self._coefficients_s = self._filter.free.tolist()
 
-    def _cap_root(self) -> None:
-        """No direction may be less certain than it was at the start: the trace of P stays below size × prior."""
-        directions, lengths, _ = np.linalg.svd(self._root)
-        self._root = directions * np.minimum(lengths, PRIOR_VARIANCE**0.5)
-        self._steps_to_cap = STEPS_BETWEEN_CAPS
+    def _foresee(self, shape: StepShape) -> _Foreseen:
+        """Once a step: what predicting works out, learning needs again."""
+        assert self._filter is not None
+        if self._foreseen is not None and self._foreseen.shape is shape:
+            return self._foreseen
+        terms = features(shape)
+        row = np.array(terms)
+        projected = self._filter.project(row)
+        always_s, mixed_s = term_sums_s(self._coefficients_s, terms)
+        summed_s = larger(float(always_s + mixed_s), self._floor_s)
+        self._foreseen = _Foreseen(
+            shape=shape,
+            is_mixed=bool(shape.prefill_seqs > 0),
+            row=row,
+            projected=projected,
+            summed_s=summed_s,
+            expected_s=float(expected_s(always_s, mixed_s, terms, _factors(self._latest), self._floor_s)),
+            lasting_s=float(expected_s(always_s, mixed_s, terms, _factors(self._lasting), self._floor_s)),
+            doubt=float(doubt_squares(float(projected @ projected) / (summed_s * summed_s))),
+        )
+        return self._foreseen
+
+    def _calibrate(self, seen: _Foreseen, actual_s: float) -> bool:
+        """Learn factors and noise; whether the engine's speed has changed."""
+        self._latest[seen.is_mixed].learn(actual_s, seen.expected_s, seen.summed_s, seen.doubt)
+        deviations = self._lasting[seen.is_mixed].learn(actual_s, seen.lasting_s, seen.summed_s, seen.doubt)
+        return self._drift.update(deviations)
+
+    def _update(self, seen: _Foreseen, actual_s: float) -> None:
+        assert self._filter is not None
+        self._foreseen = None
+        self._filter.learn(seen.row, seen.projected, actual_s, 1.0 + FIRST_STEP_NOISE / (1.0 + self._steps) ** 2)
+        unit_s = actual_s / float(seen.row @ PROPORTIONS)
+        self._shortest_unit_s = min(unit_s, self._shortest_unit_s * (1.0 + SHORTEST_FADES))
+        self._steps += 1
+        if self._steps_since_drift is not None:
+            self._steps_since_drift += 1
+        if seen.doubt > NEWS or self._steps % STEPS_BETWEEN_BINDINGS == 0:
+            self._coefficients_s = self._filter.constrained().tolist()
+
+    def _loosen(self, widening: float) -> None:
+        """Speed has changed: learn fast again, first of all by how much."""
+        assert self._filter is not None
+        along = SCALE_DEVIATION / PRESUMED_NOISE * np.array(self._coefficients_s)
+        self._filter.loosen(widening, along)
+        for calibration in (*self._latest, *self._lasting):
+            calibration.reset_factor()
+        self._steps_since_drift = 0
+        self._foreseen = None
+        self._doubted = None
+
+    def _doubt(self) -> tuple[Rows, tuple[float, ...]]:
+        """Rows and deviations; they change little from step to step, and are the longest thing that a forecast holds."""
+        assert self._filter is not None
+        if self._doubted is None or self._steps - self._steps_doubted >= min(self._steps // 4, STEPS_BETWEEN_DOUBTS):
+            triangle_ms = self._filter.triangle() * (PRESUMED_NOISE * 1e3)
+            rows = tuple(_rounded(row[: index + 1]) for index, row in enumerate(triangle_ms.tolist()))
+            self._doubted = rows, _rounded(np.sqrt(np.square(triangle_ms).sum(axis=1)).tolist())
+            self._steps_doubted = self._steps
+        return self._doubted
+
+
+def _shape(x: Mapping[Any, float]) -> StepShape:
+    """What is not said is that of one decode without context."""
+    return StepShape(
+        batch_size=x.get("batch_size", 1.0),
+        num_tokens=x.get("num_tokens", 1.0),
+        kv_tokens=x.get("kv_tokens", 0.0),
+        attention_work=x.get("attention_work", 0.0),
+        prefill_seqs=x.get("prefill_seqs", 0.0),
+    )
+
+
+def _factors(calibrations: tuple[Calibration, Calibration]) -> tuple[float, float]:
+    return calibrations[0].factor, calibrations[1].factor
+
+
+def _rounded(values: Iterable[float]) -> tuple[float, ...]:
+    return tuple(float(f"{value:.4g}") for value in values)

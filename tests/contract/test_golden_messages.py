@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from shared.engine_state import EngineState
-from shared.forecast import Forecast, ModelHealth, ResidualQuantiles
+from shared.forecast import Forecast, ModelHealth
+from shared.steptime import Residuals
 from shared.telemetry import IdleReport, Outcome, RequestReport, StepReport, Telemetry
 from shared.wire import Message, UnreadableMessage, decode, encode
 
@@ -58,13 +59,16 @@ GOLDEN: list[tuple[Message, bytes]] = [
             coefficients_ms={"base": 8.0},
             uncertainty_ms={"base": 0.5},
             floor_ms=4.0,
-            residual_quantiles=ResidualQuantiles(p05=0.9, p50=1.0, p95=1.2),
+            decode=Residuals(factor=1.01, deviation=0.02, lower=1.5, upper=1.75),
             capacity_tokens_per_s=400.0,
+            doubt_ms=((0.5,), (0.25, 0.125)),
         ),
         (
             b'{"v":1,"engine":"large","written_at_s":1000.5,"health":"warming","steps_learned":50,"mape":0.04,'
             b'"coefficients_ms":{"base":8.0},"uncertainty_ms":{"base":0.5},"floor_ms":4.0,'
-            b'"residual_quantiles":{"p05":0.9,"p50":1.0,"p95":1.2},"capacity_tokens_per_s":400.0}'
+            b'"decode":{"factor":1.01,"deviation":0.02,"lower":1.5,"upper":1.75},'
+            b'"mixed":{"factor":1.0,"deviation":0.1,"lower":1.645,"upper":1.645},'
+            b'"capacity_tokens_per_s":400.0,"doubt_ms":[[0.5],[0.25,0.125]]}'
         ),
     ),
     (

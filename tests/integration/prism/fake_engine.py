@@ -8,7 +8,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from shared.engine_state import EngineState
-from shared.forecast import Forecast, ModelHealth, ResidualQuantiles
+from shared.forecast import Forecast, ModelHealth
 from tests.servers import free_port
 from tests.unit.prism.builders import state
 
@@ -72,7 +72,6 @@ class FakeEngine:
             coefficients_ms={"base": base_ms, "per_sequence": 0.1, "per_token": 0.05},
             uncertainty_ms={},
             floor_ms=base_ms,
-            residual_quantiles=ResidualQuantiles(p05=0.9, p50=1.0, p95=1.1),
             capacity_tokens_per_s=1000.0,
         )
 

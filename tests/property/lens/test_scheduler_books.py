@@ -14,6 +14,7 @@ from shared.slo import Slo
 from shared.step import NO_TOKEN, Sampling, StepPlan, StepResult
 from shared.steptime import StepModel
 from shared.telemetry import Outcome
+from tests.step_models import step_model
 from tests.unit.lens.builders import engine_info
 
 INFO = msgspec.structs.replace(
@@ -114,7 +115,7 @@ events = st.one_of(
     st.builds(LoseEngine),
 )
 models = st.builds(
-    lambda base, per_token: StepModel(coefficients_s=(base, 0, per_token, 0, 0, 0, 0), floor_s=0.0),
+    lambda base, per_token: step_model(base=base, per_token=per_token),
     st.floats(0, 1),
     st.floats(0, 0.1),
 )

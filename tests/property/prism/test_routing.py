@@ -16,28 +16,29 @@ from shared.engine_state import EngineState
 from shared.errors import NotFound, Unavailable
 from shared.forecast import ModelHealth
 from shared.slo import Slo
-from shared.steptime import KNEE_TOKENS, StepModel
+from shared.steptime import KNEES_TOKENS, Residuals, StepModel
+from tests.step_models import step_model as law
 
 MODELS = ("tiny", "large")
 
 
 @st.composite
 def step_models(draw: st.DrawFn) -> StepModel:
-    """Engines that could be: compute beyond the knee does not grow faster than the weights' reading hid it before."""
+    """Engines that could be: compute beyond the knees does not grow faster than the weights' reading hid it before."""
     base_s = draw(st.floats(1e-3, 0.1))
     small = st.floats(0, 1e-3)
-    return StepModel(
-        coefficients_s=(
-            base_s,
-            draw(small),
-            draw(small),
-            draw(st.floats(0, 1e-5)),
-            draw(st.floats(0, 1e-7)),
-            draw(st.floats(0, base_s / KNEE_TOKENS)),
-            draw(small),
-        ),
+    noise = Residuals(deviation=draw(st.floats(0.0, 1.0)))
+    return law(
+        base=base_s,
+        per_sequence=draw(small),
+        per_token=draw(small),
+        per_kv_token=draw(st.floats(0, 1e-5)),
+        per_attention_work=draw(st.floats(0, 1e-7)),
+        per_token_beyond_64=draw(st.floats(0, base_s / KNEES_TOKENS[-1])),
+        mixed_per_sequence=draw(small),
         floor_s=draw(st.floats(0, 0.05)),
-        upper_ratio=draw(st.floats(1.0, 3.0)),
+        decode_residuals=noise,
+        mixed_residuals=noise,
     )
 
 

@@ -1,9 +1,17 @@
-"""Telemetry of an engine with a known linear law of step time, for the forecaster's tests."""
+"""Telemetry of an engine with a known law of step time, for the forecaster's tests."""
 
 import random
 
 from services.forecaster.engine_model import EngineModel
+from shared.steptime import StepShape
 from shared.telemetry import StepReport
+
+
+def law(shape: StepShape) -> float:
+    """Seconds that the engine takes, without noise: weights, sequences, tokens, context, attention, and a prefill's launch."""
+    seqs, tokens, kv_tokens, attention_work, prefill_seqs = map(float, shape)
+    prefill = 0.002 if prefill_seqs else 0.0
+    return 0.009 + 1e-4 * seqs + 5e-5 * tokens + 1e-7 * kv_tokens + 1e-9 * attention_work + prefill
 
 
 def decode_step(step: int, *, batch_size: int, kv_tokens: int = 1000, duration_ms: float = 10.0) -> StepReport:
@@ -28,9 +36,10 @@ def mixed_step(step: int, *, noise: float = 0.0) -> StepReport:
     """A step of a random batch, the same for the same number: decodes, and in half of the steps a prefill chunk."""
     chance = random.Random(step)
     decodes, chunk = chance.randint(1, 32), chance.choice((0, 0, 64, 256, 512))
-    kv_tokens = decodes * chance.randint(50, 2000)
-    attention_work = chunk * chunk / 2
-    expected_ms = 9.0 + 0.2 * decodes + 0.05 * chunk + 1e-4 * kv_tokens + 1e-6 * attention_work
+    shape = StepShape(
+        decodes + (chunk > 0), decodes + chunk, decodes * chance.randint(50, 2000), chunk**2 / 2, chunk > 0
+    )
+    expected_ms = 1e3 * law(shape)
     duration_ms = expected_ms * (1 + chance.gauss(0, noise))
     return StepReport(
         step=step,
@@ -39,8 +48,8 @@ def mixed_step(step: int, *, noise: float = 0.0) -> StepReport:
         prefill_seqs=int(chunk > 0),
         prefill_tokens=chunk,
         decode_tokens=decodes,
-        kv_tokens=kv_tokens,
-        attention_work=attention_work,
+        kv_tokens=int(shape.kv_tokens),
+        attention_work=chunk**2 / 2,
         planned_ms=50.0,
         predicted_ms=expected_ms,
         duration_ms=duration_ms,

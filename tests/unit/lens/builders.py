@@ -10,6 +10,7 @@ from services.lens.tokenizer import TextModel
 from shared.slo import Slo
 from shared.step import EngineInfo, Sampling
 from shared.steptime import StepModel
+from tests.step_models import step_model
 
 END_ID = 99
 
@@ -43,7 +44,7 @@ def engine_info(*, slots: int = 4, blocks: int = 64, block_tokens: int = 4, max_
 
 def model(base_s: float = 0.01, per_token_s: float = 0.001) -> StepModel:
     """A step takes `base_s` and `per_token_s` for each of its tokens."""
-    return StepModel(coefficients_s=(base_s, 0.0, per_token_s, 0.0, 0.0, 0.0, 0.0), floor_s=0.0)
+    return step_model(base=base_s, per_token=per_token_s)
 
 
 def byte_tokenizer() -> Tokenizer:

@@ -1,6 +1,6 @@
 from services.lens.plan import Allotment, PlanLimits, plan_step, shape_of
 from services.lens.sequence import Sequence
-from shared.steptime import StepModel
+from tests.step_models import step_model
 from tests.unit.lens.builders import model, sequence
 
 LIMITS = PlanLimits(max_step_tokens=32, least_prefill_tokens=2, target_s=0.02)  # room for 10 tokens
@@ -32,7 +32,7 @@ def test_short_prompts_share_a_step():
 
 
 def test_many_short_prompts_together_keep_the_target_too():
-    costly_sequences = StepModel(coefficients_s=(0.01, 0.004, 0.001, 0, 0, 0, 0), floor_s=0.0)
+    costly_sequences = step_model(base=0.01, per_sequence=0.004, per_token=0.001)
     allotments = plan_step(
         [], [sequence(2) for _ in range(20)], model=costly_sequences, limits=LIMITS._replace(target_s=0.05)
     )

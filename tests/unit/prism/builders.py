@@ -1,19 +1,30 @@
 """Engines as a router might see them."""
 
+import math
+
 import msgspec
 
 from services.prism.fleet import EngineView
 from shared.engine_state import EngineState
 from shared.forecast import ModelHealth
-from shared.steptime import StepModel
+from shared.steptime import Residuals, StepModel
+from tests.step_models import step_model as law
 
 MODEL = "tiny"
 
 
 def step_model(*, base_s: float = 0.01, per_token_s: float = 5e-5, upper_ratio: float = 1.2) -> StepModel:
     """A plausible engine."""
-    return StepModel(
-        coefficients_s=(base_s, 1e-4, per_token_s, 1e-7, 1e-9, 0.0, 1e-4), floor_s=base_s, upper_ratio=upper_ratio
+    noise = Residuals(deviation=math.log(upper_ratio), upper=1.0)
+    return law(
+        base=base_s,
+        per_sequence=1e-4,
+        per_token=per_token_s,
+        per_kv_token=1e-7,
+        per_attention_work=1e-9,
+        floor_s=base_s,
+        decode_residuals=noise,
+        mixed_residuals=noise,
     )
 
 

@@ -10,11 +10,13 @@ from services.prism.fleet import EngineView
 from services.prism.foresee import foresee
 from services.prism.prompt_size import Ask
 from shared.forecast import ModelHealth
-from shared.steptime import StepModel
+from shared.steptime import Residuals
+from tests.step_models import step_model as law
 from tests.unit.prism.builders import engine, step_model
 
 ASK = Ask(prompt_tokens=1000, output_tokens=100)
-FLAT = StepModel(coefficients_s=(0.01, 0.0, 1e-4, 0.0, 0.0, 0.0, 0.0), floor_s=0.0, upper_ratio=1.5)
+NOISE = Residuals(deviation=math.log(1.5), upper=1.0)
+FLAT = law(base=0.01, per_token=1e-4, decode_residuals=NOISE, mixed_residuals=NOISE)
 """10 ms a step and 0.1 ms a token: 400 prefill tokens fit in 50 ms."""
 
 

@@ -1,61 +1,179 @@
+import math
+
 import numpy as np
 import pytest
 
-from shared.forecast import Forecast, ModelHealth, ResidualQuantiles
-from shared.steptime import FEATURES, PRIOR, StepModel, StepShape, feature_vector
+from shared.forecast import Forecast, ModelHealth
+from shared.steptime import (
+    FEATURES,
+    MOST_DOUBT,
+    PRESUMED_NOISE,
+    PRIOR,
+    Residuals,
+    StepModel,
+    StepShape,
+    doubt_squares,
+    features,
+    step_times_s,
+)
+from tests.step_models import step_model
 
-MODEL = StepModel(coefficients_s=(0.01, 0.001, 0.002, 1e-6, 1e-7, 0.003, 0.005), floor_s=0.004, upper_ratio=1.5)
+
+def model(
+    *, decode_factor: float = 1.0, mixed_factor: float = 1.0, floor_s: float = 0.0, **coefficients_s: float
+) -> StepModel:
+    return step_model(
+        floor_s=floor_s,
+        decode_residuals=Residuals(factor=decode_factor, deviation=0.01),
+        mixed_residuals=Residuals(factor=mixed_factor, deviation=0.02),
+        **coefficients_s,
+    )
+
+
+MODEL = model(
+    base=0.01, per_padded_sequence=0.001, per_token=0.002, per_kv_token=1e-6, per_token_beyond_64=0.003, mixed=0.005
+)
+
+
+def named(shape: StepShape) -> dict[str, float]:
+    return {name: float(term) for name, term in zip(FEATURES, features(shape), strict=True)}
 
 
 def test_each_feature_is_its_physical_term():
-    vector = feature_vector(StepShape(3, 200, 1000, 50_000, 2))
-    assert dict(zip(FEATURES, vector.tolist(), strict=True)) == {
+    assert named(StepShape(3, 300, 1000, 50_000, 2)) == {
         "base": 1,
         "per_sequence": 3,
-        "per_token": 200,
+        "per_padded_sequence": 4,
+        "per_token": 300,
         "per_kv_token": 1000,
         "per_attention_work": 50_000,
-        "per_token_beyond_knee": 72,
-        "any_prefill": 1,
+        "per_token_beyond_64": 236,
+        "per_token_beyond_256": 44,
+        "per_token_beyond_512": 0,
+        "per_tile": 2,
+        "above_4_tokens": 1,
+        "above_8_tokens": 1,
+        "above_16_tokens": 1,
+        "above_32_tokens": 1,
+        "above_64_tokens": 1,
+        "above_128_tokens": 1,
+        "above_256_tokens": 1,
+        "mixed": 1,
+        "per_prefill": 2,
+        "mixed_per_kv_token": 1000,
+        "mixed_per_sequence": 3,
     }
+
+
+def test_a_decode_only_step_has_no_mixed_terms():
+    terms = named(StepShape(3, 3, 1000))
+    assert [terms[name] for name in ("mixed", "per_prefill", "mixed_per_kv_token", "mixed_per_sequence")] == [0] * 4
+
+
+def test_sequences_are_padded_to_the_sizes_that_graphs_are_captured_for():
+    padded = [named(StepShape(seqs, seqs))["per_padded_sequence"] for seqs in (1, 2, 3, 4, 5, 8, 9, 16, 17, 100)]
+    assert padded == [1, 2, 4, 4, 8, 8, 16, 16, 24, 104]
 
 
 def test_a_step_time_is_the_sum_of_the_terms():
     assert MODEL.step_time_s(StepShape(2, 2, 1000)) == pytest.approx(0.01 + 0.002 + 0.004 + 0.001)
 
 
-def test_many_candidates_are_the_same_as_one_by_one():
-    tokens = np.arange(1.0, 400.0, 7.0)
-    together = MODEL.step_time_s(StepShape(4, tokens, 100, tokens**2 / 2, 1))
-    alone = [MODEL.step_time_s(StepShape(4, n, 100, n**2 / 2, 1)) for n in tokens.tolist()]
-    assert together == pytest.approx(alone)
+def test_a_regimes_factor_multiplies_its_steps():
+    both = model(base=0.01, mixed_factor=2.0, decode_factor=1.5)
+    assert both.step_time_s(StepShape(1, 1)) == pytest.approx(0.015)
+    assert both.step_time_s(StepShape(1, 1, 0, 0, 1)) == pytest.approx(0.02)
+
+
+def test_prefill_never_shortens_a_step_whatever_the_factors_say():
+    assert model(base=0.01, decode_factor=1.2, mixed_factor=0.8).step_time_s(
+        StepShape(2, 66, 0, 2048, 1)
+    ) == pytest.approx(0.012)
+
+
+@pytest.mark.parametrize("seqs", [1, 4, 40])
+def test_many_candidates_are_the_same_as_one_by_one(seqs):
+    tokens = seqs + np.arange(0.0, 3000.0, 7.0)
+    candidates = StepShape(seqs, tokens, 100, tokens**2 / 2, 1)
+    alone = [StepShape(seqs, n, 100, n**2 / 2, 1) for n in tokens.tolist()]
+    assert MODEL.step_time_s(candidates) == pytest.approx([MODEL.step_time_s(one) for one in alone])
+    for together, bound in zip(MODEL.interval(candidates), zip(*map(MODEL.interval, alone), strict=True), strict=True):
+        assert together == pytest.approx(bound)
+
+
+def test_decode_only_and_mixed_candidates_may_stand_side_by_side():
+    prefills = np.array([0.0, 1.0])
+    times_s = MODEL.step_time_s(StepShape(2, 2 + 30 * prefills, 100, 450 * prefills, prefills))
+    alone = [MODEL.step_time_s(StepShape(2, 2 + 30 * p, 100, 450 * p, p)) for p in (0.0, 1.0)]
+    assert times_s == pytest.approx(alone)
+
+
+def test_many_engines_are_the_same_as_one_by_one():
+    models = [MODEL, model(base=0.02, mixed_factor=3.0), PRIOR]
+    shape = StepShape(2, np.array([2.0, 40.0, 400.0]), 1000, 800, np.array([0.0, 1.0, 1.0]))
+    alone = [
+        one.step_time_s(StepShape(2, n, 1000, 800, p))
+        for one, n, p in zip(models, (2.0, 40.0, 400.0), (0.0, 1.0, 1.0), strict=True)
+    ]
+    assert step_times_s(models, shape) == pytest.approx(alone)
 
 
 def test_no_step_is_foreseen_below_the_floor():
-    steep = StepModel(coefficients_s=(-1.0, 0, 0, 0, 0, 0, 0), floor_s=0.004)
-    assert steep.step_time_s(StepShape(1, 1)) == 0.004
+    assert model(floor_s=0.004, base=0.001).step_time_s(StepShape(1, 1)) == 0.004
 
 
-def forecast(health: ModelHealth) -> Forecast:
+def test_an_interval_without_doubt_is_the_regimes_noise():
+    quiet = MODEL.interval(StepShape(1, 1))
+    assert float(quiet.upper_s / quiet.expected_s) == pytest.approx(math.exp(1.645 * 0.01))
+    assert float(quiet.expected_s / quiet.lower_s) == pytest.approx(math.exp(1.645 * 0.01))
+    mixed = MODEL.interval(StepShape(1, 1, 0, 0, 1))
+    assert float(mixed.upper_s / mixed.expected_s) == pytest.approx(math.exp(1.645 * 0.02))
+
+
+def test_doubt_about_a_coefficient_widens_the_steps_that_it_matters_to():
+    doubt_ms = tuple((*(0.0,) * row, 0.5 if name == "per_token" else 0.0) for row, name in enumerate(FEATURES))
+    doubtful = StepModel(coefficients_s=MODEL.coefficients_s, floor_s=0.0, decode=MODEL.decode, doubt_ms=doubt_ms)
+    shape = StepShape(8, 8, 0)
+    expected_s = float(doubtful.step_time_s(shape))
+    variance = (0.5e-3 * 8 / (PRESUMED_NOISE * expected_s)) ** 2
+    spread = math.sqrt(0.01**2 + float(doubt_squares(variance)))
+    assert float(doubtful.interval(shape).upper_s) == pytest.approx(expected_s * math.exp(1.645 * spread))
+
+
+def test_an_interval_never_says_more_than_that_little_is_known():
+    lost = StepModel(
+        coefficients_s=MODEL.coefficients_s, floor_s=0.0, decode=Residuals(deviation=9.0), mixed=Residuals()
+    )
+    seen = lost.interval(StepShape(1, 1))
+    assert float(seen.upper_s / seen.expected_s) == pytest.approx(MOST_DOUBT)
+    assert float(seen.expected_s / seen.lower_s) == pytest.approx(MOST_DOUBT)
+
+
+def forecast(health: ModelHealth, coefficients_ms: dict[str, float]) -> Forecast:
     return Forecast(
         engine="e",
         written_at_s=0.0,
         health=health,
         steps_learned=200,
         mape=0.05,
-        coefficients_ms={"base": 8.0, "per_token": 2.0},
+        coefficients_ms=coefficients_ms,
         uncertainty_ms={},
         floor_ms=4.0,
-        residual_quantiles=ResidualQuantiles(p05=0.9, p50=1.0, p95=1.25),
+        mixed=Residuals(deviation=0.1, upper=2.0),
         capacity_tokens_per_s=100.0,
     )
 
 
 def test_a_forecast_carries_its_step_model_in_seconds():
-    model = forecast(ModelHealth.HEALTHY).step_model()
-    assert model.step_time_s(StepShape(1, 10)) == pytest.approx(0.028)
-    assert (model.floor_s, model.upper_ratio) == (0.004, 1.25)
+    carried = forecast(ModelHealth.HEALTHY, {"base": 8.0, "per_token": 2.0}).step_model()
+    assert carried.step_time_s(StepShape(1, 4)) == pytest.approx(0.016)
+    assert carried.floor_s == 0.004
+    assert carried.upper_ratio == pytest.approx(math.exp(0.2))
 
 
 def test_a_cold_engine_is_taken_to_be_slow_not_fast():
-    assert forecast(ModelHealth.COLD).step_model() == PRIOR
+    assert forecast(ModelHealth.COLD, {"base": 8.0}).step_model() == PRIOR
+
+
+def test_a_law_of_other_features_is_not_half_believed():
+    assert forecast(ModelHealth.HEALTHY, {"base": 8.0, "per_moon_phase": 1.0}).step_model() == PRIOR
