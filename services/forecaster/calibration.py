@@ -1,4 +1,4 @@
-"""How far actual durations lie from foreseen ones in one regime: a factor, the noise, and quantiles of calibrated coverage."""
+"""How far actual durations lie from foreseen ones, in one regime: a factor that follows, and quantiles of known coverage."""
 
 import math
 
@@ -8,90 +8,184 @@ from shared.steptime import Residuals
 
 TAIL = 0.05
 """On each side of a 90 % interval."""
-FACTOR_RANGE = (0.7, 1.4)
-"""A single step may say no more; a change of the engine's speed is the drift detector's to see."""
-NOISE_GAIN = 0.02
+QUANTILE_STEP = 0.05
+"""How far a miss moves a quantile, in standard deviations."""
+NORMAL_QUANTILE = 1.645
 NORMAL_MEDIAN = 0.6745
 """Of |z|, where z is standard normal: the noise is known by its median, which stalls do not move."""
-QUANTILE_STEP = 0.05
-"""How far a miss moves a quantile, in deviations."""
-NORMAL_QUANTILE = 1.645
 FIRST_DEVIATION = 0.02
 """Presumed before any step."""
 LEAST_DEVIATION = 0.002
 """No engine is so even that less would be noise rather than luck."""
+NOISE_GAIN = 0.02
 FIRST_STEPS = 4
-"""Averaged evenly before gains are constant."""
+"""That the presumed deviation counts for."""
+FACTOR_RANGE = (0.7, 1.4)
+"""A single step may say no more; a change of the engine's speed is the drift test's to see."""
+ERROR_GAIN = 0.02
 
 
-class CalibrationState(msgspec.Struct, frozen=True, kw_only=True):
-    """A calibration as plain numbers."""
+class FactorState(msgspec.Struct, frozen=True, kw_only=True):
+    """A factor as plain numbers."""
 
-    factor: float
+    value: float
+    error: float
+
+
+class Factor:
+    """Actual over summed terms, of late.
+
+    Attributes:
+        value: the factor.
+        error: mean |ln(actual ÷ foreseen)| with it, of late.
+    """
+
+    def __init__(self, gain: float) -> None:
+        """`gain`: how fast it follows, a fraction a step."""
+        self.value = 1.0
+        self.error = 0.0
+        self._gain = gain
+
+    @property
+    def state(self) -> FactorState:
+        """To persist."""
+        return FactorState(value=self.value, error=self.error)
+
+    def restore(self, state: FactorState) -> None:
+        """Go on from what was learned."""
+        self.value, self.error = state.value, state.error
+
+    def learn(self, actual_s: float, summed_s: float, residual: float) -> None:
+        """Learn a step that took `actual_s` where the terms' sum is `summed_s`, ln(actual ÷ foreseen) being `residual`."""
+        self.error += ERROR_GAIN * (abs(residual) - self.error)
+        ratio = min(max(actual_s / summed_s, FACTOR_RANGE[0]), FACTOR_RANGE[1])
+        self.value += self._gain * (ratio - self.value)
+
+
+class SpreadState(msgspec.Struct, frozen=True, kw_only=True):
+    """A spread as plain numbers."""
+
     deviation: float
     lower: float
     upper: float
     heard: float
 
 
-class Calibration:
-    """Of one regime and one horizon.
+class Spread:
+    """How residuals r = ln(actual ÷ foreseen) are spread.
 
-    The quantiles are tracked so that each is missed one time in twenty, whatever the distribution: a miss moves one
-    outward, a hit inward, in the ratio 19 : 1 (quantile tracking, Gibbs & Candès 2021; Angelopoulos et al., *Conformal PID
-    Control for Time Series Prediction*, 2023). What is tracked is ln(actual ÷ foreseen) in units of
-    s = √(σ² + d²), with the noise σ and the model's doubt d about this very step, so they carry over to steps
-    that are less known.
+    They are measured in units of s = √(σ² + d²), with the noise σ and the model's doubt d about the very step, so what is
+    learned carries over to steps that are less known. The quantiles are tracked so that each is missed one time in
+    twenty, whatever the distribution: a miss moves one outward, a hit inward, in the ratio 19 : 1 (quantile tracking, Gibbs
+    & Candès 2021; Angelopoulos, Candès & Tibshirani, *Conformal PID Control for Time Series Prediction*, 2023).
+
+    Attributes:
+        deviation: σ.
+        lower: 0.05 quantile, so many s below 0.
+        upper: 0.95 quantile, so many s above 0.
     """
 
-    def __init__(self, gain: float) -> None:
-        """`gain`: how fast the factor follows, a fraction a step."""
-        self.factor = 1.0
-        self.lower = self.upper = NORMAL_QUANTILE
-        self._gain = gain
+    def __init__(self) -> None:
         self.deviation = FIRST_DEVIATION
+        self.lower = self.upper = NORMAL_QUANTILE
         self._heard = 0.0
 
     @property
-    def residuals(self) -> Residuals:
-        """As readers take it."""
-        return Residuals(factor=self.factor, deviation=self.deviation, lower=self.lower, upper=self.upper)
+    def state(self) -> SpreadState:
+        """To persist."""
+        return SpreadState(deviation=self.deviation, lower=self.lower, upper=self.upper, heard=self._heard)
+
+    def restore(self, state: SpreadState) -> None:
+        """Go on from what was learned."""
+        self.deviation, self.lower, self.upper = state.deviation, state.lower, state.upper
+        self._heard = state.heard
+
+    def learn(self, residual: float, doubt: float) -> float:
+        """Learn a step by its residual r and d²; r in units of s comes back."""
+        noise = self.deviation * self.deviation
+        units = residual / math.sqrt(noise + doubt)
+        told = noise / (noise + doubt)
+        self._heard += told
+        gain = told * max(NOISE_GAIN, 1.0 / (FIRST_STEPS + self._heard))
+        wider = 1.0 + (gain if abs(units) > NORMAL_MEDIAN else -gain)
+        self.deviation = max(self.deviation * wider, LEAST_DEVIATION)
+        self.lower = max(self.lower + QUANTILE_STEP * ((units < -self.lower) - TAIL), 0.0)
+        self.upper = max(self.upper + QUANTILE_STEP * ((units > self.upper) - TAIL), 0.0)
+        return units
+
+
+LATEST_GAIN = 0.25
+"""Of the factor that follows step by step."""
+LASTING_GAIN = 0.005
+
+
+class RegimeState(msgspec.Struct, frozen=True, kw_only=True):
+    """A regime as plain numbers."""
+
+    latest: FactorState
+    lasting: FactorState
+    next_spread: SpreadState
+    later_spread: SpreadState
+
+
+class Regime:
+    """Decode-only steps, or mixed ones: their factors and spreads.
+
+    The next step is foreseen by whichever factor erred less of late: on GPUs residuals of neighbouring steps have much in
+    common (0.7, of steps fifty apart nothing), and the latest factor follows them; where they have not it would chase noise.
+    Later steps are foreseen by the lasting factor.
+    """
+
+    def __init__(self) -> None:
+        self.latest = Factor(LATEST_GAIN)
+        self.lasting = Factor(LASTING_GAIN)
+        self.next_spread = Spread()
+        self._later_spread = Spread()
 
     @property
-    def state(self) -> CalibrationState:
+    def next_factor(self) -> float:
+        """That the next step is foreseen by."""
+        return (self.latest if self.latest.error < self.lasting.error else self.lasting).value
+
+    @property
+    def residuals(self) -> Residuals:
+        """For later steps, as readers take it."""
+        spread = self._later_spread
+        return Residuals(factor=self.lasting.value, deviation=spread.deviation, lower=spread.lower, upper=spread.upper)
+
+    @property
+    def state(self) -> RegimeState:
         """To persist."""
-        return CalibrationState(
-            factor=self.factor, deviation=self.deviation, lower=self.lower, upper=self.upper, heard=self._heard
+        return RegimeState(
+            latest=self.latest.state,
+            lasting=self.lasting.state,
+            next_spread=self.next_spread.state,
+            later_spread=self._later_spread.state,
         )
 
-    def restore(self, state: CalibrationState) -> None:
+    def restore(self, state: RegimeState) -> None:
         """Go on from what was learned."""
-        self.factor, self.lower, self.upper = state.factor, state.lower, state.upper
-        self.deviation, self._heard = state.deviation, state.heard
+        self.latest.restore(state.latest)
+        self.lasting.restore(state.lasting)
+        self.next_spread.restore(state.next_spread)
+        self._later_spread.restore(state.later_spread)
 
-    def reset_factor(self) -> None:
+    def reset_factors(self) -> None:
         """The sum of the terms follows a change of its own accord now."""
-        self.factor = 1.0
+        self.latest.value = self.lasting.value = 1.0
 
-    def learn(self, actual_s: float, foreseen_s: float, summed_s: float, doubt_squares: float) -> float:
-        """Learn a step; where it lay comes back: ln(actual ÷ foreseen) in units of s.
+    def learn(self, actual_s: float, summed_s: float, next_s: float, doubt: float) -> float:
+        """Learn a step; how far it lay from what the lasting factor foresaw comes back, in standard deviations.
 
         Args:
             actual_s: its duration.
-            foreseen_s: with the factor.
-            summed_s: without it.
-            doubt_squares: d², the variance of the foreseen time by what is not known of the coefficients, relative.
+            summed_s: the sum of its terms.
+            next_s: what was foreseen, by `next_factor`.
+            doubt: d², see `shared.steptime.doubt_squares`.
         """
-        noise_squares = self.deviation**2
-        spread_squares = noise_squares + doubt_squares
-        deviations = math.log(actual_s / foreseen_s) / math.sqrt(spread_squares)
-        ratio = min(max(actual_s / summed_s, FACTOR_RANGE[0]), FACTOR_RANGE[1])
-        self.factor += self._gain * (ratio - self.factor)
-        told = noise_squares / spread_squares
-        self._heard += told
-        noise_gain = told * max(NOISE_GAIN, 1.0 / (FIRST_STEPS + self._heard))
-        self.deviation *= 1.0 + (noise_gain if abs(deviations) > NORMAL_MEDIAN else -noise_gain)
-        self.deviation = max(self.deviation, LEAST_DEVIATION)
-        self.lower = max(self.lower + QUANTILE_STEP * ((deviations < -self.lower) - TAIL), 0.0)
-        self.upper = max(self.upper + QUANTILE_STEP * ((deviations > self.upper) - TAIL), 0.0)
-        return deviations
+        self.next_spread.learn(math.log(actual_s / next_s), doubt)
+        residual = math.log(actual_s / summed_s)
+        lasting_residual = residual - math.log(self.lasting.value)
+        self.latest.learn(actual_s, summed_s, residual - math.log(self.latest.value))
+        self.lasting.learn(actual_s, summed_s, lasting_residual)
+        return self._later_spread.learn(lasting_residual, doubt)

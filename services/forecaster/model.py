@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from river.base import Regressor
 
-from services.forecaster.calibration import Calibration, CalibrationState
+from services.forecaster.calibration import Regime, RegimeState
 from services.forecaster.drift import DriftTest
 from services.forecaster.least_squares import LeastSquares, Vector
 from services.forecaster.prior import PROPORTIONS, prior_root
@@ -41,10 +41,6 @@ NEWS = 0.005**2
 """Relative variance by doubt, above which a step teaches so much that they follow at once."""
 STEPS_BETWEEN_DOUBTS = 32
 """How often the published doubt is worked out, after as many steps."""
-LATEST_GAIN = 0.25
-"""Of the factors for the next step: residuals of neighbouring steps have much in common, of steps fifty apart nothing."""
-LASTING_GAIN = 0.005
-"""Of the factors for later steps."""
 DRIFT_WIDENING = 4.0
 """Of the covariance, when the engine's speed has changed."""
 KIN_WIDENING = 25.0
@@ -74,8 +70,8 @@ class RegressorState(msgspec.Struct, frozen=True, kw_only=True):
     steps_to_cap: int
     coefficients_s: tuple[float, ...]
     shortest_unit_s: float
-    latest: tuple[CalibrationState, CalibrationState]
-    lasting: tuple[CalibrationState, CalibrationState]
+    decode: RegimeState
+    mixed: RegimeState
     drift_sums: tuple[float, float]
 
 
@@ -83,14 +79,12 @@ class _Foreseen(NamedTuple):
     """What was worked out about the next step."""
 
     shape: StepShape
-    is_mixed: bool
+    regime: Regime
     row: Vector
     projected: Vector
     summed_s: float
     """Of the terms, without a factor."""
     expected_s: float
-    lasting_s: float
-    """By the factors for later steps."""
     doubt: float
     """d², see `shared.steptime.doubt_squares`."""
 
@@ -116,8 +110,8 @@ class StepTimeRegressor(Regressor):
         self._filter: LeastSquares | None = None
         self._coefficients_s: list[float] = []
         self._shortest_unit_s = 0.0
-        self._latest = (Calibration(LATEST_GAIN), Calibration(LATEST_GAIN))
-        self._lasting = (Calibration(LASTING_GAIN), Calibration(LASTING_GAIN))
+        self._decode = Regime()
+        self._mixed = Regime()
         self._drift = DriftTest()
         self._foreseen: _Foreseen | None = None
         self._doubted: tuple[Rows, tuple[float, ...]] | None = None
@@ -146,8 +140,8 @@ class StepTimeRegressor(Regressor):
         if self._filter is None:
             return PRIOR.interval(shape)
         seen = self._foresee(shape)
-        calibration = self._latest[seen.is_mixed]
-        return interval(seen.expected_s, seen.doubt, calibration.deviation, calibration.lower, calibration.upper)
+        spread = seen.regime.next_spread
+        return interval(seen.expected_s, seen.doubt, spread.deviation, spread.lower, spread.upper)
 
     def learn(self, shape: StepShape, actual_s: float) -> None:
         """Learn the step that was run; a duration that is not positive teaches nothing."""
@@ -156,21 +150,22 @@ class StepTimeRegressor(Regressor):
         if self._filter is None:
             self._begin(shape, actual_s)
         seen = self._foresee(shape)
-        if self._steps >= STEPS_UNTIL_CALIBRATION and self._calibrate(seen, actual_s):
-            self._loosen(DRIFT_WIDENING)
-            seen = self._foresee(shape)
+        if self._steps >= STEPS_UNTIL_CALIBRATION:
+            deviations = seen.regime.learn(actual_s, seen.summed_s, seen.expected_s, seen.doubt)
+            if self._drift.update(deviations):
+                self._loosen(DRIFT_WIDENING)
+                seen = self._foresee(shape)
         self._update(seen, actual_s)
 
     def step_model(self) -> StepModel:
         """What readers foresee later steps by; the prior before any step."""
         if self._filter is None:
             return PRIOR
-        decode, mixed = (calibration.residuals for calibration in self._lasting)
         return StepModel(
             coefficients_s=tuple(self._coefficients_s),
             floor_s=self._floor_s,
-            decode=decode,
-            mixed=mixed,
+            decode=self._decode.residuals,
+            mixed=self._mixed.residuals,
             doubt_ms=self._doubt()[0],
         )
 
@@ -195,8 +190,8 @@ class StepTimeRegressor(Regressor):
             steps_to_cap=self._filter.steps_to_cap,
             coefficients_s=tuple(self._coefficients_s),
             shortest_unit_s=self._shortest_unit_s,
-            latest=(self._latest[0].state, self._latest[1].state),
-            lasting=(self._lasting[0].state, self._lasting[1].state),
+            decode=self._decode.state,
+            mixed=self._mixed.state,
             drift_sums=self._drift.sums,
         )
 
@@ -215,9 +210,8 @@ class StepTimeRegressor(Regressor):
         self._filter.bound = state.bound
         self._filter.steps_to_cap = state.steps_to_cap
         self._coefficients_s = list(state.coefficients_s)
-        for calibrations, states in ((self._latest, state.latest), (self._lasting, state.lasting)):
-            for calibration, one in zip(calibrations, states, strict=True):
-                calibration.restore(one)
+        self._decode.restore(state.decode)
+        self._mixed.restore(state.mixed)
         self._drift.sums = state.drift_sums
 
     @classmethod
@@ -251,24 +245,18 @@ class StepTimeRegressor(Regressor):
         row = np.array(terms)
         projected = self._filter.project(row)
         always_s, mixed_s = term_sums_s(self._coefficients_s, terms)
+        factors = self._decode.next_factor, self._mixed.next_factor
         summed_s = larger(float(always_s + mixed_s), self._floor_s)
         self._foreseen = _Foreseen(
             shape=shape,
-            is_mixed=bool(shape.prefill_seqs > 0),
+            regime=self._mixed if shape.prefill_seqs > 0 else self._decode,
             row=row,
             projected=projected,
             summed_s=summed_s,
-            expected_s=float(expected_s(always_s, mixed_s, terms, _factors(self._latest), self._floor_s)),
-            lasting_s=float(expected_s(always_s, mixed_s, terms, _factors(self._lasting), self._floor_s)),
+            expected_s=float(expected_s(always_s, mixed_s, terms, factors, self._floor_s)),
             doubt=float(doubt_squares(float(projected @ projected) / (summed_s * summed_s))),
         )
         return self._foreseen
-
-    def _calibrate(self, seen: _Foreseen, actual_s: float) -> bool:
-        """Learn factors and noise; whether the engine's speed has changed."""
-        self._latest[seen.is_mixed].learn(actual_s, seen.expected_s, seen.summed_s, seen.doubt)
-        deviations = self._lasting[seen.is_mixed].learn(actual_s, seen.lasting_s, seen.summed_s, seen.doubt)
-        return self._drift.update(deviations)
 
     def _update(self, seen: _Foreseen, actual_s: float) -> None:
         assert self._filter is not None
@@ -287,8 +275,8 @@ class StepTimeRegressor(Regressor):
         assert self._filter is not None
         along = SCALE_DEVIATION / PRESUMED_NOISE * np.array(self._coefficients_s)
         self._filter.loosen(widening, along)
-        for calibration in (*self._latest, *self._lasting):
-            calibration.reset_factor()
+        self._decode.reset_factors()
+        self._mixed.reset_factors()
         self._steps_since_drift = 0
         self._foreseen = None
         self._doubted = None
@@ -313,10 +301,6 @@ def _shape(x: Mapping[Any, float]) -> StepShape:
         attention_work=x.get("attention_work", 0.0),
         prefill_seqs=x.get("prefill_seqs", 0.0),
     )
-
-
-def _factors(calibrations: tuple[Calibration, Calibration]) -> tuple[float, float]:
-    return calibrations[0].factor, calibrations[1].factor
 
 
 def _rounded(values: Iterable[float]) -> tuple[float, ...]:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from river import checks, datasets
 
+from services.forecaster.calibration import Regime
 from services.forecaster.model import RegressorState, StepTimeRegressor
 from services.forecaster.prior import PROPORTIONS
-from shared.steptime import FEATURES, PRIOR, StepModel, StepShape, features
+from shared.steptime import FEATURES, PRIOR, Residuals, StepModel, StepShape, features
 from tests.unit.forecaster.telemetry import law, mixed_step
 
 DECODE = StepShape(8, 8, 20_000)
@@ -122,14 +123,19 @@ def test_the_published_model_foresees_what_the_regressor_does_once_nothing_passe
         assert model.step_time_s(shape) == pytest.approx(float(regressor.predict(shape).expected_s), rel=0.02)
 
 
+def next_residuals(regime: Regime) -> Residuals:
+    spread = regime.next_spread
+    return Residuals(factor=regime.next_factor, deviation=spread.deviation, lower=spread.lower, upper=spread.upper)
+
+
 def test_the_published_doubt_is_the_regressors():
     regressor = learned(random_shapes(512), noise=0.01)
     published = regressor.step_model()
     own = StepModel(
         coefficients_s=published.coefficients_s,
         floor_s=published.floor_s,
-        decode=regressor._latest[0].residuals,
-        mixed=regressor._latest[1].residuals,
+        decode=next_residuals(regressor._decode),
+        mixed=next_residuals(regressor._mixed),
         doubt_ms=published.doubt_ms,
     )
     for shape in (DECODE, PREFILL, StepShape(400, 400, 2_000_000)):
