@@ -45,6 +45,7 @@ class EngineModelState(Message, frozen=True, kw_only=True):
     lens_sequence: int
     messages_lost: int
     steps_learned: int
+    inherited: bool
     mape: float | None
     capacity_tokens_per_s: float
     regressor: RegressorState | None
@@ -61,7 +62,8 @@ class EngineModel:
         mape: mean |actual − predicted| / actual of late, a fraction; None before the model was trusted once.
     """
 
-    def __init__(self, engine: str) -> None:
+    def __init__(self, engine: str, kin: RegressorState | None = None) -> None:
+        """`kin`: what was learned of an engine of the same kind, which stands in until this one is known."""
         self.engine = engine
         self.position = Position("", 0)
         self.messages_lost = 0
@@ -69,8 +71,9 @@ class EngineModel:
         self.mape: float | None = None
         self._lens = ""
         self._lens_sequence = 0
-        self._regressor = StepTimeRegressor()
+        self._regressor = StepTimeRegressor() if kin is None else StepTimeRegressor.like(kin)
         self._capacity_tokens_per_s = 0.0
+        self._inherited = kin is not None
 
     def advance(self, position: Position, lens: str, lens_sequence: int) -> bool:
         """Move on to this message; False, and nothing moves, where it was learned before."""
@@ -104,7 +107,7 @@ class EngineModel:
         return Forecast(
             engine=self.engine,
             written_at_s=written_at_s,
-            health=self._health,
+            health=self.health,
             steps_learned=self.steps_learned,
             mape=self.mape,
             coefficients_ms={name: value * 1e3 for name, value in zip(FEATURES, model.coefficients_s, strict=True)},
@@ -117,6 +120,11 @@ class EngineModel:
         )
 
     @property
+    def example(self) -> RegressorState | None:
+        """What another engine of this kind may start from; None while it is not known well."""
+        return self._regressor.state if self.health is ModelHealth.HEALTHY else None
+
+    @property
     def state(self) -> EngineModelState:
         """All that is kept, to persist."""
         return EngineModelState(
@@ -127,6 +135,7 @@ class EngineModel:
             lens_sequence=self._lens_sequence,
             messages_lost=self.messages_lost,
             steps_learned=self.steps_learned,
+            inherited=self._inherited,
             mape=self.mape,
             capacity_tokens_per_s=self._capacity_tokens_per_s,
             regressor=self._regressor.state,
@@ -143,7 +152,7 @@ class EngineModel:
         model.position = Position(state.stream, state.position)
         model.messages_lost = state.messages_lost
         model.steps_learned = state.steps_learned
-        model.mape = state.mape
+        model.mape, model._inherited = state.mape, state.inherited
         model._lens, model._lens_sequence = state.lens, state.lens_sequence
         model._capacity_tokens_per_s = state.capacity_tokens_per_s
         if state.regressor is not None:
@@ -151,9 +160,10 @@ class EngineModel:
         return model
 
     @property
-    def _health(self) -> ModelHealth:
+    def health(self) -> ModelHealth:
+        """How far the model can be trusted."""
         if self.steps_learned < STEPS_UNTIL_WARMING:
-            return ModelHealth.COLD
+            return ModelHealth.WARMING if self._inherited else ModelHealth.COLD
         since_drift = self._regressor.steps_since_drift
         if since_drift is not None and since_drift <= STEPS_OF_DRIFT:
             return ModelHealth.DRIFTING

@@ -123,6 +123,23 @@ def test_a_step_that_no_engine_could_have_run_is_not_learned(report):
     assert model.steps_learned == 0
 
 
+def test_an_engine_of_a_known_kind_is_foreseen_like_its_kin_before_its_first_step():
+    kin = trained("a", 500)
+    model = EngineModel("b", kin=kin.example)
+    step = mixed_step(501)
+    forecast = model.forecast(0.0)
+    assert forecast.health is ModelHealth.WARMING
+    assert forecast.steps_learned == 0
+    own, kins = (one.step_model().interval(step.shape) for one in (forecast, kin.forecast(0.0)))
+    assert float(own.expected_s) == pytest.approx(step.duration_ms / 1e3, rel=0.1)
+    assert own.upper_s / own.expected_s > kins.upper_s / kins.expected_s
+    assert EngineModel.restored(model.state).forecast(0.0) == forecast
+
+
+def test_what_is_not_well_known_itself_is_no_example_to_others():
+    assert trained("a", 50).example is None
+
+
 def test_a_gap_in_message_numbers_of_one_lens_counts_as_lost():
     model = EngineModel("a")
     for place, (lens, sequence) in enumerate([("x", 3), ("x", 4), ("x", 7), ("y", 1), ("y", 2)], start=1):
