@@ -92,3 +92,5 @@ class Telemetry(Message, frozen=True, kw_only=True):
     """A name for this start of lens; `sequence` counts its messages from 1, so that a reader sees what was lost."""
     sequence: int
     reports: tuple[Report, ...]
+    kind: str = ""
+    """Hardware class and model: engines of one kind can be expected to be alike. Empty where not known."""

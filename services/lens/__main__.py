@@ -16,7 +16,7 @@ from services.lens.loop import StepLoop
 from services.lens.metrics import LensMetrics
 from services.lens.publisher import Publisher
 from services.lens.settings import LensSettings, bundled_model_path
-from services.lens.state import engine_state
+from services.lens.state import engine_kind, engine_state
 from services.lens.tokenizer import load_text_model
 from services.lens.triton import open_session
 from services.lens.warmup import warm_up
@@ -49,7 +49,7 @@ async def main(settings: LensSettings) -> None:
     text_model = load_text_model(settings.tokenizer or bundled_model_path())
     readiness = Readiness("engine", "warm-up", "nats", "redis")
     metrics = LensMetrics()
-    publisher = Publisher(settings.engine, readiness)
+    publisher = Publisher(settings.engine, readiness, lambda: engine_kind(loop))
     fleet = Fleet(settings.redis_url, settings.engine, readiness)
 
     def report(report: Report) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import nats.errors
 import nats.js.errors
@@ -31,9 +31,11 @@ RECONNECT_S = 1
 class Publisher:
     """Buffers reports and publishes them in order, each message once: a retry carries the same message id."""
 
-    def __init__(self, engine: str, readiness: Readiness) -> None:
+    def __init__(self, engine: str, readiness: Readiness, kind: Callable[[], str] = str) -> None:
+        """`kind`: hardware class and model, asked at each message; empty while not known."""
         self.reports_dropped = 0
         self._engine = engine
+        self._kind = kind
         self._lens = secrets.token_hex(4)
         self._readiness = readiness
         self._buffer: deque[Report] = deque()
@@ -71,7 +73,13 @@ class Publisher:
         if not self._buffer:
             self._waiting.clear()
         self._sequence += 1
-        return Telemetry(engine=self._engine, lens=self._lens, sequence=self._sequence, reports=tuple(reports))
+        return Telemetry(
+            engine=self._engine,
+            lens=self._lens,
+            sequence=self._sequence,
+            reports=tuple(reports),
+            kind=self._kind(),
+        )
 
     async def _publish(self, jetstream: JetStreamContext, message: Telemetry) -> None:
         payload = encode(message)

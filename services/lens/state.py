@@ -6,6 +6,13 @@ from services.lens.settings import LensSettings
 from shared.engine_state import EngineState
 
 
+def engine_kind(loop: StepLoop) -> str:
+    """What makes engines alike: hardware class and model; empty before the engine's first answer."""
+    if loop.scheduler is None:
+        return ""
+    return f"{loop.scheduler.info.hardware_class} {loop.scheduler.info.model}"
+
+
 def engine_state(settings: LensSettings, loop: StepLoop, frontend: Frontend) -> EngineState | None:
     """The engine now; None before its first answer. Redis puts the time to it."""
     if loop.scheduler is None:

@@ -37,7 +37,9 @@ REQUEST = RequestReport(
 )
 GOLDEN: list[tuple[Message, bytes]] = [
     (
-        Telemetry(engine="large", lens="ab12", sequence=3, reports=(STEP, IdleReport(idle_s=1.0), REQUEST)),
+        Telemetry(
+            engine="large", lens="ab12", sequence=3, reports=(STEP, IdleReport(idle_s=1.0), REQUEST), kind="cpu tiny"
+        ),
         (
             b'{"v":1,"engine":"large","lens":"ab12","sequence":3,"reports":['
             b'{"type":"step","step":7,"start_s":1.5,"batch_size":3,"prefill_seqs":1,"prefill_tokens":64,"decode_tokens":2,'
@@ -46,7 +48,7 @@ GOLDEN: list[tuple[Message, bytes]] = [
             b'{"type":"request","request_id":"r1","slo_class":"interactive","outcome":"stop","prompt_tokens":12,'
             b'"output_tokens":5,"target_ttft_ms":2500.0,"target_tpot_ms":null,"target_e2e_ms":null,'
             b'"predicted_ttft_ms":180.0,"predicted_tpot_ms":null,"ttft_ms":175.5,"tpot_ms":30.0,"e2e_ms":295.5,'
-            b'"relegated":false}]}'
+            b'"relegated":false}],"kind":"cpu tiny"}'
         ),
     ),
     (
