@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-fast lint format lock
+.PHONY: help setup demo up eval-model test test-fast lint format lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -18,6 +18,10 @@ demo: setup ## start the whole system, put a minute of load on it, print a repor
 
 up: setup ## run the whole system in the foreground until Ctrl-C
 	@$(BIN)/python -m infra.native up
+
+eval-model: setup ## judge step-time models on step logs of real engines, LOGS="a.jsonl b.jsonl"
+	@test -n "$(LOGS)" || { echo 'eval-model needs step logs: make eval-model LOGS="a.jsonl b.jsonl"' >&2; exit 2; }
+	@$(BIN)/python -m loadgen.evaluation $(if $(SLOWDOWN),--slowdown $(SLOWDOWN)) $(LOGS)
 
 test: lint ## everything that must hold: lint, types, import rules, all tests
 	$(BIN)/python -m pytest
