@@ -92,7 +92,7 @@ class EngineModel:
         if problem_of(report) is not None:
             return None
         shape, actual_s = report.shape, report.duration_ms / 1e3
-        predicted_s = float(self._regressor.predict(shape).expected_s)
+        predicted_s = self._regressor.expect_s(shape)
         self._regressor.learn(shape, actual_s)
         self.steps_learned += 1
         if self.steps_learned > STEPS_UNTIL_WARMING:

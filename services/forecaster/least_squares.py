@@ -9,6 +9,7 @@ cannot make indefinite.
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import dger
 
 Vector = NDArray[np.float64]
 
@@ -24,7 +25,7 @@ class LeastSquares:
 
     Attributes:
         free: the unconstrained estimate θ, which goes on learning; shape (d,).
-        root: A, shape (d, d), in units of the presumed relative noise.
+        root: A, shape (d, d), column by column for BLAS, in units of the presumed relative noise.
         bound: coefficients that the constraint held at 0 last.
         steps_to_cap: until the next look at the covariance.
     """
@@ -32,7 +33,7 @@ class LeastSquares:
     def __init__(self, mean: Vector, root: Vector) -> None:
         """`root` (d, d): A of the prior, beyond which forgetting widens no direction."""
         self.free = mean.copy()
-        self.root = root.copy()
+        self.root = np.asfortranarray(root.copy())
         self.steps_to_cap = STEPS_BETWEEN_CAPS
         self._prior_root = root
         self._inverse_prior_root = np.linalg.inv(root)
@@ -40,7 +41,7 @@ class LeastSquares:
 
     def project(self, row: Vector) -> Vector:
         """Aᵀx, shape (d,); its square xᵀPx is the variance of the row's sum, in units of the presumed noise."""
-        projected: Vector = row @ self.root
+        projected: Vector = row.dot(self.root)
         return projected
 
     def learn(self, row: Vector, projected: Vector, duration: float, noise: float = 1.0) -> None:
@@ -55,10 +56,12 @@ class LeastSquares:
         weight = 1.0 / duration
         projected = projected * weight
         presumed = FORGETTING * noise
-        spread = presumed + float(projected @ projected)
-        gain = (self.root @ projected) / spread
-        self.free += gain * (1.0 - weight * float(row @ self.free))
-        self.root -= np.multiply.outer(gain, projected / (1.0 + (presumed / spread) ** 0.5))
+        spread = presumed + float(projected.dot(projected))
+        gain = self.root.dot(projected)
+        error = 1.0 - weight * float(row.dot(self.free))
+        self.free += gain * (error / spread)
+        shrink = spread + (presumed * spread) ** 0.5
+        self.root = dger(-1.0 / shrink, gain, projected, a=self.root, overwrite_a=True)
         self.root *= FORGETTING**-0.5
         self.steps_to_cap -= 1
         if self.steps_to_cap == 0:
@@ -85,7 +88,7 @@ class LeastSquares:
     def loosen(self, widening: float, along: Vector) -> None:
         """Trust what was learned less: P → widening·P + along·alongᵀ."""
         wide = np.column_stack((self.root * widening**0.5, along))
-        self.root = _triangle(wide)
+        self.root = np.asfortranarray(_triangle(wide))
 
     def triangle(self) -> Vector:
         """The lower triangular root of the same covariance."""
@@ -104,7 +107,7 @@ class LeastSquares:
     def _cap(self) -> None:
         """No direction may become less certain than the prior was: one-sided traffic must not wind the rest up."""
         directions, lengths, _ = np.linalg.svd(self._inverse_prior_root @ self.root)
-        self.root = self._prior_root @ (directions * np.minimum(lengths, 1.0))
+        self.root = np.asfortranarray(self._prior_root @ (directions * np.minimum(lengths, 1.0)))
         self.steps_to_cap = STEPS_BETWEEN_CAPS
 
 

@@ -50,8 +50,8 @@ SCALE_DEVIATION = 0.5
 FLOOR_OF_UNIT = 0.25
 """Of the shortest time that reading the weights was seen to take, by the prior's proportions: the floor only keeps
 extrapolation from absurd times; too low does no harm, too high makes an engine look slow that has only run long steps."""
-SHORTEST_FADES = 1e-4
-"""A step: it doubles in 7,000."""
+SHORTEST_FADES = 1e-3
+"""Each time it is looked at: it doubles in some 6,000 steps."""
 LEAST_FLOOR_S = 1e-6
 
 Rows = tuple[tuple[float, ...], ...]
@@ -119,7 +119,7 @@ class StepTimeRegressor(Regressor):
 
     def predict_one(self, x: Mapping[Any, float]) -> float:
         """The expected duration of the next step; the prior's before any was learned."""
-        return float(self.predict(_shape(x)).expected_s)
+        return self.expect_s(_shape(x))
 
     def learn_one(self, x: Mapping[Any, float], y: float) -> None:
         """Learn one step; a duration that is not positive teaches nothing."""
@@ -134,6 +134,12 @@ class StepTimeRegressor(Regressor):
     def steps_since_drift(self) -> int | None:
         """Steps since the engine's speed was last seen to change; None where it never was."""
         return self._steps_since_drift
+
+    def expect_s(self, shape: StepShape) -> float:
+        """The next step's expected duration; `predict` without its interval."""
+        if self._filter is None:
+            return float(PRIOR.step_time_s(shape))
+        return self._foresee(shape).expected_s
 
     def predict(self, shape: StepShape) -> Interval:
         """The next step's expected duration and 90 % interval; the shape's fields are plain numbers."""
@@ -206,7 +212,7 @@ class StepTimeRegressor(Regressor):
         self._steps, self._steps_since_drift = state.steps, state.steps_since_drift
         self._unit_s, self._shortest_unit_s = state.unit_s, state.shortest_unit_s
         self._filter = LeastSquares(np.array(state.free_s), prior_root(self._unit_s, PRESUMED_NOISE))
-        self._filter.root = np.array(state.root_s)
+        self._filter.root = np.asfortranarray(state.root_s)
         self._filter.bound = state.bound
         self._filter.steps_to_cap = state.steps_to_cap
         self._coefficients_s = list(state.coefficients_s)
@@ -254,7 +260,7 @@ class StepTimeRegressor(Regressor):
             projected=projected,
             summed_s=summed_s,
             expected_s=float(expected_s(always_s, mixed_s, terms, factors, self._floor_s)),
-            doubt=float(doubt_squares(float(projected @ projected) / (summed_s * summed_s))),
+            doubt=float(doubt_squares(float(projected.dot(projected)) / (summed_s * summed_s))),
         )
         return self._foreseen
 
@@ -262,13 +268,13 @@ class StepTimeRegressor(Regressor):
         assert self._filter is not None
         self._foreseen = None
         self._filter.learn(seen.row, seen.projected, actual_s, 1.0 + FIRST_STEP_NOISE / (1.0 + self._steps) ** 2)
-        unit_s = actual_s / float(seen.row @ PROPORTIONS)
-        self._shortest_unit_s = min(unit_s, self._shortest_unit_s * (1.0 + SHORTEST_FADES))
         self._steps += 1
         if self._steps_since_drift is not None:
             self._steps_since_drift += 1
         if seen.doubt > NEWS or self._steps % STEPS_BETWEEN_BINDINGS == 0:
             self._coefficients_s = self._filter.constrained().tolist()
+            unit_s = actual_s / float(seen.row.dot(PROPORTIONS))
+            self._shortest_unit_s = min(unit_s, self._shortest_unit_s * (1.0 + SHORTEST_FADES))
 
     def _loosen(self, widening: float) -> None:
         """Speed has changed: learn fast again, first of all by how much."""
