@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up eval-model test test-fast lint format lock
+.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-loadgen test test-fast lint format lock
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## make .venv and install what requirements.lock pins; PYTHON=… chooses the interpreter
 
@@ -18,6 +18,20 @@ demo: setup ## start the whole system, put a minute of load on it, print a repor
 
 up: setup ## run the whole system in the foreground until Ctrl-C
 	@$(BIN)/python -m infra.native up
+
+bench-forecaster: setup ## measure the forecaster: steps/s on one core, and how fresh forecasts are
+	@$(BIN)/python -m loadgen.benchmarks.forecaster
+
+bench-loadgen: setup ## measure what the load generator takes for itself at 2,000 concurrent streams
+	@$(BIN)/python -m loadgen.benchmarks.streams
+
+bench-emulated: setup ## measure how exactly eight emulated engines on this machine keep their GPUs' time
+	@$(BIN)/python -m loadgen.benchmarks.emulated
+
+fit-profile: setup ## a GPU profile for the emulated engine from step logs, LOGS="a.jsonl b.jsonl" NAME=my-gpu
+	@test -n "$(LOGS)" -a -n "$(NAME)" || { \
+		echo 'fit-profile needs step logs and a name: make fit-profile LOGS="a.jsonl b.jsonl" NAME=my-gpu' >&2; exit 2; }
+	@$(BIN)/python -m loadgen.fit_profile $(LOGS) --name $(NAME) --output runs/profiles/$(NAME).json $(OPTIONS)
 
 eval-model: setup ## judge step-time models on step logs of real engines, LOGS="a.jsonl b.jsonl"
 	@test -n "$(LOGS)" || { echo 'eval-model needs step logs: make eval-model LOGS="a.jsonl b.jsonl"' >&2; exit 2; }

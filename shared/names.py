@@ -2,6 +2,7 @@
 
 TELEMETRY_STREAM = "SYNERGY_TELEMETRY"
 TELEMETRY_SUBJECTS = "synergy.v1.telemetry.*"
+"""As lens publishes; the stream stores each message under its partition, `synergy.v1.telemetry.<partition>.<engine>`."""
 
 ENGINES_KEY = "synergy:v1:engines"
 """A set of the names of engines that have announced themselves and not left; only those with an engine key are in the pool."""
@@ -9,10 +10,21 @@ ENGINES_KEY = "synergy:v1:engines"
 REQUESTS_STREAM_KEY = "synergy:v1:requests"
 """A capped Redis stream: the outcome of each finished request, of all engines."""
 
+SET_ASIDE_KEY = "synergy:v1:set-aside"
+"""A capped Redis stream: telemetry that nothing was learned from, with the reason and its place in JetStream."""
+
+FORECASTERS_KEY = "synergy:v1:forecasters"
+"""A sorted set: the forecaster replicas that live, by the time of their last sign of life, ms of Redis TIME."""
+
 
 def telemetry_subject(engine: str) -> str:
     """The NATS subject of one engine's telemetry."""
     return f"synergy.v1.telemetry.{engine}"
+
+
+def partition_subjects(partition: int | str) -> str:
+    """The NATS subjects of a partition's engines in the stream."""
+    return f"synergy.v1.telemetry.{partition}.*"
 
 
 def engine_key(engine: str) -> str:
@@ -26,13 +38,23 @@ def forecast_key(engine: str) -> str:
 
 
 def model_key(engine: str) -> str:
-    """The Redis key of an engine's learned model, with the position in the telemetry that it has learned up to."""
+    """The Redis key of an engine's learned model; `partition_key` says up to where in the telemetry."""
     return f"synergy:v1:model:{engine}"
 
 
 def steps_stream_key(engine: str) -> str:
-    """A capped Redis stream: predicted and actual duration of each step."""
+    """A capped Redis stream: an entry holds some steps, as JSON arrays `step`, `predicted_ms` and `actual_ms`."""
     return f"synergy:v1:steps:{engine}"
+
+
+def unreadable_model_key(engine: str) -> str:
+    """The Redis key of a model that the forecaster could not read, kept for inspection; the engine is learned anew."""
+    return f"synergy:v1:unreadable-model:{engine}"
+
+
+def partition_key(partition: int | str) -> str:
+    """A Redis hash: which forecaster replica holds a partition of the engines, and how far that has been learned."""
+    return f"synergy:v1:partition:{partition}"
 
 
 ENGINE_KEY_LIFETIME_S = 3

@@ -2,66 +2,73 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
+import secrets
 
 import structlog
 
-from services.forecaster.app import add_agent, create_app
-from services.forecaster.learner import Learner, Pulled
+from services.forecaster.app import Batch, add_agent, create_app
+from services.forecaster.complaints import Complaints
+from services.forecaster.learner import Learner, Lesson
 from services.forecaster.metrics import ForecasterMetrics
 from services.forecaster.publish import Publisher
 from services.forecaster.settings import ForecasterSettings
-from services.forecaster.source import TelemetrySource
+from services.forecaster.share import Share
+from services.forecaster.sharing import Replica
+from services.forecaster.source import StreamWanted, TelemetrySource
+from services.forecaster.store import REDIS_TROUBLE, Refused, Store
 from shared.lifecycle import Readiness, background, stop_signals
 from shared.logs import configure_logs
 from shared.settings import load
 
 log = structlog.get_logger()
 
-LEARN_REST_S = 2.0
-LOOK_AGAIN_S = 0.01
-
 
 async def main(settings: ForecasterSettings) -> None:
-    """Learn until a signal; then learn what has been pulled, write it, and leave."""
-    readiness = Readiness("nats", "redis")
-    learner = Learner()
-    metrics = ForecasterMetrics(learner)
-    publisher = Publisher(settings.redis_url, learner, readiness)
+    """Learn this replica's share until a signal; then write it, give it to the others, and leave."""
+    readiness = Readiness("nats", "redis", "partitions")
+    replica = Replica(settings.replica_name, secrets.token_hex(4))
+    learner = Learner(settings.max_engines)
+    complaints = Complaints()
+    store = Store(settings.redis_url, replica)
+
+    def taught(lesson: Lesson) -> None:
+        publisher.note(lesson)
+        complaints.note(lesson)
+
+    async def deliver(batch: Batch) -> None:
+        await channel.send(value=batch)
+
+    def refused(refusal: Refused) -> None:
+        share.refused(refusal)
+
+    def noticed() -> None:
+        share.look()
+
+    wanted = StreamWanted(settings.telemetry_max_bytes, settings.partitions)
+    source = TelemetrySource(settings.nats_url, wanted, learner, readiness, deliver=deliver, noticed=noticed)
+    publisher = Publisher(store, replica, learner, readiness, is_behind=lambda: source.is_behind, refused=refused)
+    share = Share(store, replica, learner, source, publisher, readiness)
+    metrics = ForecasterMetrics(learner, complaints, lambda: source.num_pending)
     app = create_app(settings.host, settings.port, readiness, metrics)
-    channel = add_agent(app, learner, publisher)
+    channel = add_agent(app, learner, taught)
 
-    async def deliver(pulled: Pulled) -> None:
-        await channel.send(value=pulled)
-
-    source = TelemetrySource(
-        settings.nats_url,
-        settings.telemetry_max_bytes,
-        learner,
-        metrics,
-        readiness,
-        restored=publisher.restore,
-        deliver=deliver,
-    )
     with stop_signals() as stop:
         await app.start()
-        async with background(publisher.run()):
+        gc.freeze()  # what is there now stays; to look through all of it again would hold learning up for 100 ms
+        async with background(publisher.run(), share.run()):
             await app.add_runtime_dependency(source)
             await app.wait(stop.wait())
             if app.crash_reason is not None:
                 raise app.crash_reason
-            await source.stop()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(_learned(learner, source), LEARN_REST_S)
-        await publisher.write()
-        await publisher.close()
+        engines = {model.engine: model.steps_learned for model in learner.models}
+        with contextlib.suppress(*REDIS_TROUBLE):
+            await share.leave()
+        await source.stop()
+        await store.close()
         await app.stop()
-    log.info("left", engines={engine: model.steps_learned for engine, model in learner.models.items()})
-
-
-async def _learned(learner: Learner, source: TelemetrySource) -> None:
-    while learner.messages_taken < source.messages_delivered:
-        await asyncio.sleep(LOOK_AGAIN_S)
+    log.info("left", engines=engines)
 
 
 if __name__ == "__main__":

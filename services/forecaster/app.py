@@ -1,15 +1,23 @@
 """The faust app, without Kafka: one agent learns what the source pulls, one small web server tells how things stand."""
 
+import asyncio
+from collections.abc import Callable
+
 import faust
 import faust.app
 import prometheus_client
 from faust import web
 from faust.types import ChannelT, StreamT
 
-from services.forecaster.learner import Learner, Pulled
+from services.forecaster.learner import Arrived, Learner, Lesson
 from services.forecaster.metrics import ForecasterMetrics
-from services.forecaster.publish import Publisher
 from shared.lifecycle import Readiness
+
+Batch = list[Arrived]
+"""What travels through the channel as one item: a channel's work for an item is several times that of learning a step."""
+MOST_BATCHES = 2
+"""That wait to be learned; then no more is asked for."""
+MESSAGES_A_TURN = 16
 
 
 class ForecasterApp(faust.App):
@@ -54,16 +62,19 @@ def create_app(host: str, port: int, readiness: Readiness, metrics: ForecasterMe
     return app
 
 
-def add_agent(app: ForecasterApp, learner: Learner, publisher: Publisher) -> ChannelT[Pulled]:
+def add_agent(app: ForecasterApp, learner: Learner, taught: Callable[[Lesson], None]) -> ChannelT[Batch]:
     """The agent that predicts, then learns; what is sent to the channel that comes back, it learns in order."""
-    channel: ChannelT[Pulled] = app.channel()
+    channel: ChannelT[Batch] = app.channel(maxsize=MOST_BATCHES)
 
     @app.agent(channel)
-    async def learn(stream: StreamT[Pulled]) -> None:
-        async for pulled in stream:
-            lesson = learner.learn(pulled)
-            if lesson is not None:
-                publisher.note(lesson)
+    async def learn(batches: StreamT[Batch]) -> None:
+        async for batch in batches:
+            for number, arrived in enumerate(batch, start=1):
+                lesson = learner.learn(arrived)
+                if lesson is not None:
+                    taught(lesson)
+                if number % MESSAGES_A_TURN == 0:
+                    await asyncio.sleep(0)  # beats and writes must not wait for a whole batch
 
     app.flow_control.resume()  # without Kafka nothing else does, and the channel would wait for ever
     return channel

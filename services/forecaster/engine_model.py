@@ -39,6 +39,7 @@ class EngineModelState(Message, frozen=True, kw_only=True):
     """An engine's model as it persists in Redis; position and model are one value, so that no step is learned twice."""
 
     engine: str
+    kind: str
     stream: str
     position: int
     lens: str
@@ -56,15 +57,17 @@ class EngineModel:
     """Learns one engine step by step.
 
     Attributes:
+        kind: hardware class and model, as lens says; empty where it does not.
         position: the last message learned.
         messages_lost: gaps in the message numbers of one start of lens.
         steps_learned: steps learned since the engine was first seen.
         mape: mean |actual − predicted| / actual of late, a fraction; None before the model was trusted once.
     """
 
-    def __init__(self, engine: str, kin: RegressorState | None = None) -> None:
-        """`kin`: what was learned of an engine of the same kind, which stands in until this one is known."""
+    def __init__(self, engine: str, kind: str = "", kin: RegressorState | None = None) -> None:
+        """`kin`: what was learned of another engine of this kind, which stands in until this one is known."""
         self.engine = engine
+        self.kind = kind
         self.position = Position("", 0)
         self.messages_lost = 0
         self.steps_learned = 0
@@ -129,6 +132,7 @@ class EngineModel:
         """All that is kept, to persist."""
         return EngineModelState(
             engine=self.engine,
+            kind=self.kind,
             stream=self.position.stream,
             position=self.position.sequence,
             lens=self._lens,
@@ -148,7 +152,7 @@ class EngineModel:
         Raises:
             ValueError: the state is of other features than this version has.
         """
-        model = cls(state.engine)
+        model = cls(state.engine, state.kind)
         model.position = Position(state.stream, state.position)
         model.messages_lost = state.messages_lost
         model.steps_learned = state.steps_learned

@@ -2,19 +2,21 @@
 
 from shared.telemetry import StepReport
 
-LONGEST_STEP_MS = 1e6
-LARGEST_COUNT = 1e13
-"""Above what any engine runs, and far below what would overflow in the regressor."""
+SHORTEST_STEP_MS, LONGEST_STEP_MS = 1e-3, 1e6
+MOST_TOKENS = 1e8
+"""In a step or in a cache: above what any engine has, and far below what would spoil the regressor's arithmetic."""
+MOST_WORK = 1e13
 
 
 def problem_of(report: StepReport) -> str | None:
     """What is wrong with a report, naming the field; None where nothing is."""
-    if not 0.0 < report.duration_ms < LONGEST_STEP_MS:
+    if not SHORTEST_STEP_MS <= report.duration_ms < LONGEST_STEP_MS:
         return f"duration_ms is {report.duration_ms}"
-    for name in ("prefill_seqs", "prefill_tokens", "decode_tokens", "kv_tokens", "attention_work"):
-        value = getattr(report, name)
-        if not 0 <= value < LARGEST_COUNT:
-            return f"{name} is {value}"
+    for name in ("prefill_seqs", "prefill_tokens", "decode_tokens", "kv_tokens"):
+        if not 0 <= getattr(report, name) < MOST_TOKENS:
+            return f"{name} is {getattr(report, name)}"
+    if not 0 <= report.attention_work < MOST_WORK:
+        return f"attention_work is {report.attention_work}"
     if not 0 < report.batch_size <= report.prefill_tokens + report.decode_tokens:
         return f"batch_size is {report.batch_size} with {report.prefill_tokens + report.decode_tokens} tokens"
     if report.prefill_seqs > min(report.batch_size, report.prefill_tokens):

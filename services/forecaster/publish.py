@@ -1,194 +1,143 @@
-"""Forecasts, learned models and time series to Redis: what was learned in a burst goes out in one write, soon after."""
+"""What was learned, to Redis: forecasts within 20 ms or so, models and time series twice a second, each under its lease."""
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable
 
 import msgspec
-import redis.asyncio
-import redis.exceptions
 import structlog
-from redis.asyncio.client import Pipeline
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.typing import EncodableT
 
-from services.forecaster.engine_model import EngineModelState, Observation
 from services.forecaster.learner import Learner, Lesson
+from services.forecaster.outbox import Outbox, Portion
+from services.forecaster.portions import fields, made_forecasts
+from services.forecaster.sharing import Replica
+from services.forecaster.store import REDIS_TROUBLE, Refused, Store
 from shared.lifecycle import Readiness
-from shared.names import REQUESTS_STREAM_KEY, forecast_key, model_key, steps_stream_key
-from shared.telemetry import RequestReport
-from shared.wire import UnreadableMessage, decode, encode
 
 log = structlog.get_logger()
 
-GATHER_S = 0.1
-"""Least time between two writes, so the most that a forecast lags behind its model."""
-LOOK_AGAIN_S = 1.0
-"""Without anything to write, how often Redis is asked whether it is there and still the one that was written to."""
+LEAST_PAUSE_S = 0.005
+PAUSE_OF_COST = 1.0
+"""So much longer than preparing a write took is the pause after it: writing takes half of the time at most."""
+PAUSE_OF_COST_BEHIND = 9.0
+"""While telemetry waits to be learned, a tenth at most: nobody is served by stale forecasts in quick succession."""
+LOOK_AGAIN_S = 0.25
 RETRY_S = 0.5
-REDIS_TIMEOUT_S = 1.0
-MOST_STEPS_KEPT = 1_000
-MOST_REQUESTS_KEPT = 10_000
-
-REDIS_TROUBLE = (redis.exceptions.RedisError, OSError)
 
 
 class Publisher:
-    """Writes what the learner has learned. While Redis is away it keeps what is to be written, and no more than Redis would.
+    """Writes what the learner has learned. While Redis is away it keeps what is to be written, no more than Redis would.
 
-    A write is one transaction with every engine that changed: a reader, or a restart, finds models, positions and time
-    series of one moment. What was written last is put back, with its age, into a Redis that has lost it. A write whose answer was lost is written again; only then does a time series hold a step twice.
+    A partition's models go with its position and the time series that led there, in one write that counts only while the
+    lease holds; so whoever takes over goes on from one moment of it, and no step is learned or listed twice. A write
+    whose answer was lost is sent again as it was, before any other.
+
+    Attributes:
+        outbox: what is to be written.
+        problem: why the latest write came to nothing; None where it did not.
     """
 
-    def __init__(self, redis_url: str, learner: Learner, readiness: Readiness) -> None:
-        # A write that fails is taken up again by `run`, with what has been learned since; a retry below would hide it.
-        self._redis = redis.asyncio.from_url(
-            redis_url,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=REDIS_TIMEOUT_S,
-            socket_connect_timeout=REDIS_TIMEOUT_S,
-        )
+    def __init__(
+        self,
+        store: Store,
+        replica: Replica,
+        learner: Learner,
+        readiness: Readiness,
+        *,
+        is_behind: Callable[[], bool],
+        refused: Callable[[Refused], None],
+    ) -> None:
+        """`is_behind`: whether telemetry waits to be learned; `refused` is called for partitions that prove another's."""
+        self.outbox = Outbox()
+        self.problem: str | None = None
+        self._store = store
+        self._holder = replica.holder
         self._learner = learner
         self._readiness = readiness
-        self._changed: set[str] = set()
-        self._observations: dict[str, deque[Observation]] = {}
-        self._requests: deque[tuple[str, RequestReport]] = deque(maxlen=MOST_REQUESTS_KEPT)
-        self._something_to_write = asyncio.Event()
+        self._is_behind = is_behind
+        self._refused = refused
+        self._news = asyncio.Event()
         self._writing = asyncio.Lock()
-        self._written: dict[str, bytes] = {}
-        self._server = ""
+        self._unanswered: bytes | None = None
 
     def note(self, lesson: Lesson) -> None:
-        """Something was learned; it will be written within `GATHER_S` and the time of a write."""
-        kept = self._observations.setdefault(lesson.engine, deque(maxlen=MOST_STEPS_KEPT))
-        kept.extend(lesson.observations)
-        self._requests.extend((lesson.engine, report) for report in lesson.requests)
-        self._changed.add(lesson.engine)
-        self._something_to_write.set()
+        """Something was learned; its forecast will be written within 20 ms and the time of a write."""
+        self.outbox.note(lesson)
+        self._news.set()
 
-    async def restore(self) -> None:
-        """Give the learner the models that are stored; waits for Redis for as long as it takes.
-
-        Learning before would write over what was learned in an earlier life.
-        """
-        while True:
-            try:
-                states = await self._read_models()
-                self._written = await self._read([*map(model_key, states), *map(forecast_key, states)])
-            except REDIS_TROUBLE as error:
-                self._readiness.lacks("redis", str(error))
-                await asyncio.sleep(RETRY_S)
-            else:
-                self._readiness.has("redis")
-                self._learner.restore(states.values())
-                log.info("models restored", engines=list(states))
-                return
+    def restate(self, partitions: Iterable[int]) -> None:
+        """Redis may have lost what was written of these partitions: all of it is written again."""
+        for partition in partitions:
+            held = self._learner.held[partition]
+            self.outbox.restate(held.lease, held.models)
+        self._news.set()
 
     async def run(self) -> None:
-        """Write for ever; Redis may come and go, and come back empty."""
+        """Write for ever; Redis may come and go."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._something_to_write.wait(), LOOK_AGAIN_S)
-            written = await asyncio.shield(self.write())  # a write cut in half would leave its outcome unknown
-            await asyncio.sleep(GATHER_S if written else RETRY_S)
-
-    async def write(self) -> bool:
-        """Write whatever has changed; False where Redis is away, and then it stays to be written."""
-        async with self._writing:
+                async with asyncio.timeout(LOOK_AGAIN_S):
+                    await self._news.wait()
             try:
-                written_at_s, server = await self._server_time()
-                if server != self._server and self._written:
-                    await self._redis.mset(self._written)
-                self._server = server
-                await self._write_changed(written_at_s)
+                cost_s = await asyncio.shield(self._write_due())  # cut in half, its outcome would be unknown
             except REDIS_TROUBLE as error:
-                self._readiness.lacks("redis", str(error))
-                self._something_to_write.set()
-                return False
-            self._readiness.has("redis")
-            return True
-
-    async def close(self) -> None:
-        """Let go of the connections."""
-        await self._redis.aclose()
-
-    async def _read_models(self) -> dict[str, EngineModelState]:
-        states = {}
-        keys = [key.decode() async for key in self._redis.scan_iter(match=model_key("*"))]
-        for key, data in (await self._read(keys)).items():
-            try:
-                state = decode(data, EngineModelState)
-            except UnreadableMessage as error:
-                log.warning("stored model not readable; its engine is learned anew", key=key, problem=str(error))
+                if self.problem is None:
+                    log.warning("not written; kept, and tried again", problem=str(error))
+                self.problem = str(error)
+                self._readiness.lacks("redis", self.problem)
+                await asyncio.sleep(RETRY_S)
             else:
-                states[state.engine] = state
-        return states
+                self.problem = None
+                pause_of_cost = PAUSE_OF_COST_BEHIND if self._is_behind() else PAUSE_OF_COST
+                await asyncio.sleep(max(LEAST_PAUSE_S, pause_of_cost * cost_s))
 
-    async def _read(self, keys: list[str]) -> dict[str, bytes]:
-        values = await self._redis.mget(keys) if keys else []
-        return {key: value for key, value in zip(keys, values, strict=True) if isinstance(value, bytes)}
+    async def hand_over(self, partitions: Iterable[int]) -> None:
+        """Write all of these partitions, and give up their leases in the same act.
 
-    async def _server_time(self) -> tuple[float, str]:
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.time()
-            pipeline.info("server")
-            (seconds, microseconds), info = await pipeline.execute()
-        return seconds + microseconds / 1e6, info["run_id"]
+        Raises:
+            RedisError, OSError: Redis is away; nothing was given up.
+        """
+        async with self._writing:
+            await self._send_unanswered()
+            now_s = time.monotonic()
+            portions = [self.outbox.take_all(p, now_s) for p in partitions if p in self._learner.held]
+            if portions:
+                await self._send(self._encoded(portions, release=True))
 
-    async def _write_changed(self, written_at_s: float) -> None:
-        """Raises what Redis raises, and then all is as before."""
-        changed, observations, requests = self._changed, self._observations, list(self._requests)
-        if not changed:
-            return
-        self._changed, self._observations = set(), {}
-        self._requests.clear()
-        self._something_to_write.clear()
-        values = self._values(changed, written_at_s)
-        try:
-            async with self._redis.pipeline(transaction=True) as pipeline:
-                pipeline.mset(values)
-                for engine, latest in observations.items():
-                    for observation in latest:
-                        _add_step(pipeline, engine, observation)
-                for engine, report in requests:
-                    _add_request(pipeline, engine, report)
-                await pipeline.execute()
-        except REDIS_TROUBLE:
-            self._take_back(changed, observations, requests)
-            raise
-        self._written.update(values)
+    async def _write_due(self) -> float:
+        """Write what is due; returns the processor time that preparing it took from learning, s."""
+        async with self._writing:
+            await self._send_unanswered()
+            began_at_s = time.thread_time()
+            now_s = time.monotonic()
+            portions = self.outbox.take(now_s)
+            if not self.outbox.has_more(now_s):
+                self._news.clear()
+            if not portions:
+                return 0.0
+            encoded = self._encoded(portions, release=False)
+            cost_s = time.thread_time() - began_at_s
+            await self._send(encoded)
+            return cost_s
 
-    def _values(self, engines: Iterable[str], written_at_s: float) -> dict[str, bytes]:
-        models = [self._learner.models[engine] for engine in engines]
-        forecasts = {forecast_key(model.engine): encode(model.forecast(written_at_s)) for model in models}
-        return forecasts | {model_key(model.engine): encode(model.state) for model in models}
+    async def _send_unanswered(self) -> None:
+        if self._unanswered is not None:
+            await self._send(self._unanswered)
 
-    def _take_back(
-        self,
-        changed: set[str],
-        observations: Mapping[str, deque[Observation]],
-        requests: list[tuple[str, RequestReport]],
-    ) -> None:
-        self._changed |= changed
-        for engine, earlier in observations.items():
-            earlier.extend(self._observations.get(engine, ()))
-            self._observations[engine] = earlier
-        self._requests = deque([*requests, *self._requests], maxlen=MOST_REQUESTS_KEPT)
+    async def _send(self, encoded: bytes) -> None:
+        self._unanswered = encoded
+        refused = await self._store.write(encoded)
+        self._unanswered = None
+        for refusal in refused:
+            self._refused(refusal)
 
-
-def _add_step(pipeline: Pipeline, engine: str, observation: Observation) -> None:
-    fields: dict[EncodableT, EncodableT] = {
-        "step": observation.step,
-        "predicted_ms": round(observation.predicted_s * 1e3, 3),
-        "actual_ms": round(observation.actual_s * 1e3, 3),
-    }
-    pipeline.xadd(steps_stream_key(engine), fields, maxlen=MOST_STEPS_KEPT, approximate=True)
-
-
-def _add_request(pipeline: Pipeline, engine: str, report: RequestReport) -> None:
-    """A field for each that the report has; what never came to be is left out."""
-    told = {name: value for name, value in msgspec.to_builtins(report).items() if value is not None}
-    fields: dict[EncodableT, EncodableT] = {"engine": engine} | {name: str(value) for name, value in told.items()}
-    pipeline.xadd(REQUESTS_STREAM_KEY, fields, maxlen=MOST_REQUESTS_KEPT, approximate=True)
+    def _encoded(self, portions: Iterable[Portion], *, release: bool) -> bytes:
+        written_at_s = self._store.time_s
+        encoded = []
+        for portion in portions:
+            held = self._learner.held[portion.lease.partition]
+            forecasts = made_forecasts(portion, held.models, written_at_s)
+            self.outbox.wrote(portion.lease.partition, forecasts)
+            encoded.append(fields(portion, forecasts, held, self._holder, release=release))
+        return msgspec.msgpack.encode(encoded)

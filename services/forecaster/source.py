@@ -1,38 +1,52 @@
-"""Telemetry out of JetStream: a faust service that pulls from where learning stopped, through whatever NATS goes through."""
+"""Telemetry out of JetStream: a faust service that follows each partition held, through whatever NATS goes through."""
 
 import asyncio
+import contextlib
+import secrets
 import time
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 import faust
 import structlog
-from nats.aio.msg import Msg
+from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import StreamInfo
 
-from services.forecaster.broker import NATS_TROUBLE, RETRY_S, connected, consumer_from, ensured_stream, last_sequence
-from services.forecaster.engine_model import Position
-from services.forecaster.learner import Learner, Pulled
-from services.forecaster.metrics import ForecasterMetrics
-from shared.lifecycle import Readiness
-from shared.names import telemetry_subject
-from shared.telemetry import Telemetry
-from shared.wire import UnreadableMessage, decode
+from services.forecaster.broker import (
+    NATS_TROUBLE,
+    RETRY_S,
+    Stream,
+    connected,
+    ensured_stream,
+    forget_consumer,
+    make_consumer,
+)
+from services.forecaster.follower import Follower
+from services.forecaster.inbox import Inbox
+from services.forecaster.learner import Arrived, Learner
+from services.forecaster.sharing import Lease
+from shared.lifecycle import Readiness, background
 
 log = structlog.get_logger()
 
-MOST_MESSAGES_A_FETCH = 512
-GATHER_S = 0.05
-"""A fetch returns after this long with what there is."""
-QUIET_S = 1.0
-"""After so long without a message the broker is asked whether the consumer still exists: a lost one is silent."""
-BETWEEN_COMPLAINTS_S = 60.0
+LOOK_AGAIN_S = 0.5
+MANY_PENDING = 256
+
+
+class StreamWanted(NamedTuple):
+    """Of the telemetry stream, where it is to be made."""
+
+    max_bytes: int
+    partitions: int
 
 
 class TelemetrySource(faust.Service):
-    """Delivers each message of the telemetry stream once and in order, by a consumer that is made anew whenever in doubt.
+    """Delivers the messages of the partitions that the learner holds, in order; a consumer in doubt is made anew.
 
-    Nothing is acknowledged: what has been learned is known by the position stored beside each model.
+    Nothing is acknowledged: how far telemetry was learned is known by the position that is stored with the models.
+
+    Attributes:
+        stream: the stream as it was last seen; None while the broker has not been reached.
     """
 
     abstract = False
@@ -40,104 +54,102 @@ class TelemetrySource(faust.Service):
     def __init__(
         self,
         nats_url: str,
-        max_bytes: int,
+        wanted: StreamWanted,
         learner: Learner,
-        metrics: ForecasterMetrics,
         readiness: Readiness,
         *,
-        restored: Callable[[], Awaitable[None]],
-        deliver: Callable[[Pulled], Awaitable[None]],
+        deliver: Callable[[list[Arrived]], Awaitable[None]],
+        noticed: Callable[[], None],
     ) -> None:
-        """`restored` is awaited before the first pull; `deliver` may take its time, and no more is pulled meanwhile."""
+        """`deliver` may take its time, and no more is asked for meanwhile; `noticed` is called when the stream was seen."""
         super().__init__()
-        self.messages_delivered = 0
-        self._taken = Position("", 0)
+        self.stream: Stream | None = None
         self._nats_url = nats_url
-        self._max_bytes = max_bytes
+        self._wanted = wanted
         self._learner = learner
-        self._metrics = metrics
         self._readiness = readiness
-        self._restored = restored
-        self._deliver = deliver
-        self._reconnected = False
-        self._complained_at_s = -BETWEEN_COMPLAINTS_S
+        self._noticed = noticed
+        self._inbox = Inbox(deliver, troubled=self.stir)
+        self._stirred = asyncio.Event()
+
+    @property
+    def num_pending(self) -> int:
+        """Messages of the partitions followed that are in the stream and have not come yet."""
+        return sum(follower.num_pending for follower in self._inbox.followers.values())
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether telemetry comes faster than it is learned."""
+        return self.num_pending > MANY_PENDING
+
+    def stir(self) -> None:
+        """What the learner holds has changed, or a consumer is in trouble."""
+        self._stirred.set()
 
     @faust.Service.task
-    async def _pull(self) -> None:
-        def note_return() -> None:
-            self._reconnected = True
+    async def _keep_following(self) -> None:
+        async with connected(self._nats_url, self._readiness, self._mistrust_all) as connection:
+            await self._inbox.open(connection)
+            async with background(self._inbox.pump(connection)):
+                while not self.should_stop:
+                    await self._mend(connection)
 
-        await self._restored()
-        async with connected(self._nats_url, self._readiness, note_return) as connection:
-            jetstream = connection.jetstream()
-            while not self.should_stop:
-                try:
-                    await self._follow(jetstream)
-                except NATS_TROUBLE as error:
-                    self._readiness.lacks("nats", str(error) or type(error).__name__)
-                    await asyncio.sleep(RETRY_S)
+    def _mistrust_all(self) -> None:
+        """After a loss of the connection: the broker may have forgotten consumers, or messages."""
+        self._inbox.keep(())
+        self.stream = None
+        self.stir()
 
-    async def _follow(self, jetstream: JetStreamContext) -> None:
-        """Deliver what one consumer brings, until it cannot be relied on any more."""
-        stream = await ensured_stream(jetstream, self._max_bytes)
-        start_sequence = await self._start_sequence(jetstream, stream)
-        log.info("telemetry followed", from_sequence=start_sequence)
-        async with consumer_from(jetstream, start_sequence) as consumer:
-            self._reconnected = False
-            self._readiness.has("nats")
-            expected = 1
-            heard_at_s = time.monotonic()
-            while not self.should_stop and not self._reconnected:
-                try:
-                    messages = await consumer.fetch(MOST_MESSAGES_A_FETCH, timeout=GATHER_S)
-                except TimeoutError:
-                    if time.monotonic() - heard_at_s > QUIET_S:
-                        await consumer.consumer_info()
-                        heard_at_s = time.monotonic()
-                    continue
-                heard_at_s = time.monotonic()
-                for message in messages:
-                    if message.metadata.sequence.consumer != expected:
-                        log.warning("messages lost on the way; pulled again", after=self._taken.sequence)
-                        return
-                    expected += 1
-                    await self._take(message, str(stream.created))
-
-    async def _take(self, message: Msg, stream: str) -> None:
-        position = Position(stream, message.metadata.sequence.stream)
-        self._metrics.lag.set(message.metadata.num_pending)
+    async def _mend(self, connection: Client) -> None:
+        """See that there is a good consumer for each lease and no other; then wait until something has changed."""
+        self._stirred.clear()
+        jetstream = connection.jetstream()
         try:
-            telemetry = _decoded(message)
-        except UnreadableMessage as error:
-            self._metrics.unreadable.inc()
-            self._complain(error, position)
+            self._inbox.note_silence()
+            await self._let_go(jetstream)
+            stream = self.stream or await self._seen_stream(jetstream)
+            self._inbox.keep(f for f in self._inbox.followers.values() if f.stream == stream.created)
+            if stream.partitions == self._learner.partitions:
+                followed = {follower.lease for follower in self._inbox.followers.values()}
+                for lease in [lease for lease in self._learner.leases.values() if lease not in followed]:
+                    await self._follow(connection, stream, lease)
+        except NATS_TROUBLE as error:
+            self._readiness.lacks("nats", str(error) or type(error).__name__)
+            self.stream = None
+            await asyncio.sleep(RETRY_S)
         else:
-            await self._deliver(Pulled(position, telemetry))
-            self.messages_delivered += 1
-        self._taken = position
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_AGAIN_S):
+                    await self._stirred.wait()
 
-    def _complain(self, error: UnreadableMessage, position: Position) -> None:
-        if time.monotonic() - self._complained_at_s >= BETWEEN_COMPLAINTS_S:
-            self._complained_at_s = time.monotonic()
-            log.warning("telemetry not readable; skipped", problem=str(error), sequence=position.sequence)
+    async def _let_go(self, jetstream: JetStreamContext) -> None:
+        leases = set(self._learner.leases.values())
+        for follower in list(self._inbox.followers.values()):
+            if follower.problem is not None:
+                log.warning("consumer given up", partition=follower.lease.partition, problem=follower.problem)
+                self._inbox.followers.pop(follower.consumer, None)
+                self.stream = None  # the stream itself may be gone, or another
+            elif follower.lease not in leases:
+                self._inbox.followers.pop(follower.consumer, None)
+                await forget_consumer(jetstream, follower.consumer)
 
-    async def _start_sequence(self, jetstream: JetStreamContext, stream: StreamInfo) -> int:
-        """The first message that some engine has not learned.
+    async def _seen_stream(self, jetstream: JetStreamContext) -> Stream:
+        stream = await ensured_stream(jetstream, self._wanted.max_bytes, self._wanted.partitions)
+        if stream.partitions != self._wanted.partitions:
+            asked = self._wanted.partitions
+            log.warning("the stream has its own number of partitions", partitions=stream.partitions, asked_for=asked)
+        self._readiness.has("nats")
+        self.stream = stream
+        self._noticed()
+        return stream
 
-        An engine that has fallen silent must not hold the start back, or an hour would be read again at every restart.
-        """
-        created, end = str(stream.created), stream.state.last_seq
-        self._learner.rewind(Position(created, end))
-        if self._taken.stream == created:
-            return min(self._taken.sequence, end) + 1
-        positions = self._learner.positions.items()
-        learned = {engine: at.sequence if at.stream == created else 0 for engine, at in positions}
-        unread = [at for engine, at in learned.items() if await last_sequence(jetstream, engine) > at]
-        return min(unread, default=max(learned.values(), default=0)) + 1
-
-
-def _decoded(message: Msg) -> Telemetry:
-    telemetry = decode(message.data, Telemetry)
-    if message.subject != telemetry_subject(telemetry.engine):
-        raise UnreadableMessage(f"Telemetry: of engine {telemetry.engine!r} on subject {message.subject}")
-    return telemetry
+    async def _follow(self, connection: Client, stream: Stream, lease: Lease) -> None:
+        if self._learner.leases.get(lease.partition) != lease:
+            return
+        self._learner.rewind(lease.partition, stream.end)
+        learned = self._learner.held[lease.partition].position
+        start_sequence = learned.sequence + 1 if learned.stream == stream.created else 1
+        consumer = f"forecaster-{lease.partition}-{lease.epoch}-{secrets.token_hex(4)}"
+        await make_consumer(connection.jetstream(), consumer, stream.subjects(lease.partition), start_sequence)
+        await self._inbox.follow(connection, Follower(lease, stream.created, consumer, time.monotonic()))
+        log.debug("telemetry followed", partition=lease.partition, epoch=lease.epoch, from_sequence=start_sequence)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,19 @@ ROOT = Path(__file__).parents[3]
 class ForecasterProcess:
     """`python -m services.forecaster`, in an empty working directory."""
 
-    def __init__(self, nats_url: str, redis_url: str, directory: Path) -> None:
-        self.directory = directory / "working"
+    def __init__(self, nats_url: str, redis_url: str, directory: Path, replica: str = "one", **settings: str) -> None:
+        self.directory = directory / f"working-{replica}"
         self.directory.mkdir()
-        self.log = directory / "forecaster.log"
+        self.log = directory / f"forecaster-{replica}.log"
         self.url = ""
-        self._environment = {**os.environ, "PYTHONPATH": str(ROOT), "NATS_URL": nats_url, "REDIS_URL": redis_url}
+        self._environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "NATS_URL": nats_url,
+            "REDIS_URL": redis_url,
+            "FORECASTER_REPLICA": replica,
+            **settings,
+        }
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -48,6 +55,11 @@ class ForecasterProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "services.forecaster"], cwd=self.directory, env=environment, stderr=log
             )
+
+    def send(self, number: signal.Signals) -> None:
+        """Send the signal, and do not wait."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def end(self, number: signal.Signals) -> int:
         """Send the signal and wait; returns the exit status."""
@@ -79,23 +91,27 @@ class ForecasterProcess:
         await eventually(lambda: self.problems == {}, 15)
 
 
+Replicas = Callable[..., ForecasterProcess]
+"""Starts a replica of this name, with these settings."""
+
+
 class Engine:
     """Publishes an engine's telemetry, and knows what a forecaster must have made of it."""
 
     def __init__(self, name: str, redis_url: str) -> None:
         self.name = name
         self.expected = EngineModel(name)
+        self.sequence = 0
         self._redis: Any = redis.Redis.from_url(redis_url)
-        self._sequence = 0
 
     async def report(self, client: Client, reports: Iterable[Report]) -> None:
         """Publish, three reports to a message, and wait until the stream has them."""
         pending = list(reports)
         published = []
         for first in range(0, len(pending), 3):
-            self._sequence += 1
+            self.sequence += 1
             travelling = tuple(pending[first : first + 3])
-            message = Telemetry(engine=self.name, lens="x", sequence=self._sequence, reports=travelling)
+            message = Telemetry(engine=self.name, lens="x", sequence=self.sequence, reports=travelling)
             published.append(_publish(client, message))
         await asyncio.gather(*published)
         for report in pending:
@@ -111,15 +127,31 @@ class Engine:
         return decode(data, Forecast) if data else None
 
     @property
-    def stored(self) -> EngineModelState:
-        return decode(self._redis.get(model_key(self.name)), EngineModelState)
+    def stored(self) -> EngineModelState | None:
+        try:
+            data = self._redis.get(model_key(self.name))
+        except redis.ConnectionError:
+            return None
+        return decode(data, EngineModelState) if data else None
 
-    async def learned(self) -> None:
+    @property
+    def steps_stored(self) -> int:
+        return self.stored.steps_learned if self.stored else 0
+
+    @property
+    def place(self) -> int:
+        """In the stream, of the last message that the stored model has learned."""
+        return self.stored.position if self.stored else 0
+
+    async def learned(self, within_s: float = 15.0) -> None:
         """Every step has been learned, each once and in order: the stored model is the expected one to the last bit."""
-        await eventually(lambda: self.forecast and self.forecast.steps_learned >= self.expected.steps_learned, 15)
-        assert self.stored.steps_learned == self.expected.steps_learned
-        assert self.stored.regressor == self.expected.state.regressor
-        assert self.stored.messages_lost == 0
+        await eventually(lambda: self.steps_stored >= self.expected.steps_learned, within_s)
+        stored, forecast = self.stored, self.forecast
+        assert stored is not None
+        assert forecast is not None
+        assert stored.steps_learned == forecast.steps_learned == self.expected.steps_learned
+        assert stored.regressor == self.expected.state.regressor
+        assert stored.messages_lost == 0
 
 
 async def _publish(client: Client, message: Telemetry) -> None:
@@ -157,6 +189,20 @@ def process(broker: Server, store: Server, tmp_path: Path) -> Iterator[Forecaste
     forecaster.start()
     yield forecaster
     forecaster.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def replicas(broker: Server, store: Server, tmp_path: Path) -> Iterator[Replicas]:
+    started: dict[str, ForecasterProcess] = {}
+
+    def start(name: str, **settings: str) -> ForecasterProcess:
+        forecaster = started[name] = ForecasterProcess(broker.url, store.url, tmp_path, name, **settings)
+        forecaster.start()
+        return forecaster
+
+    yield start
+    for forecaster in started.values():
+        forecaster.end(signal.SIGKILL)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
+import json
 import signal
 import time
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,6 @@ from shared.names import (
     TELEMETRY_STREAM,
     forecast_key,
     steps_stream_key,
-    telemetry_subject,
 )
 from shared.telemetry import IdleReport, Outcome, RequestReport
 from tests.integration.forecaster.conftest import Engine
@@ -26,6 +27,14 @@ REQUEST = RequestReport(
     ttft_ms=120.5,
     e2e_ms=900.0,
 )
+
+
+def series(contents: Any, engine: str) -> tuple[list[int], list[float], list[float]]:
+    """The time series of an engine's steps, put together."""
+    entries = [fields for _, fields in contents.xrange(steps_stream_key(engine))]
+    names = ("step", "predicted_ms", "actual_ms")
+    steps, predicted_ms, actual_ms = ([value for e in entries for value in json.loads(e[name])] for name in names)
+    return steps, predicted_ms, actual_ms
 
 
 async def test_steps_become_a_forecast_whose_error_falls(process, contents, client, engine):
@@ -50,10 +59,10 @@ async def test_steps_and_requests_become_time_series(process, contents, client, 
     await process.ready()
     await engine.report(client, [*map(mixed_step, range(40)), REQUEST, IdleReport(idle_s=1.0)])
     await engine.learned()
-    steps = [fields for _, fields in contents.xrange(steps_stream_key("a"))]
-    assert [int(fields["step"]) for fields in steps] == list(range(40))
-    assert float(steps[39]["actual_ms"]) == pytest.approx(mixed_step(39).duration_ms, rel=0.05)
-    assert float(steps[39]["predicted_ms"]) == pytest.approx(mixed_step(39).duration_ms, rel=0.05)
+    steps, predicted_ms, actual_ms = series(contents, "a")
+    assert steps == list(range(40))
+    assert actual_ms == pytest.approx([mixed_step(step).duration_ms for step in range(40)], abs=0.001)
+    assert predicted_ms[39] == pytest.approx(mixed_step(39).duration_ms, rel=0.25)
     (_, request), *others = contents.xrange(REQUESTS_STREAM_KEY)
     assert not others
     assert request["engine"] == "a"
@@ -62,20 +71,12 @@ async def test_steps_and_requests_become_time_series(process, contents, client, 
     assert "tpot_ms" not in request
 
 
-async def test_the_time_series_of_steps_is_capped(process, contents, client, engine):
-    await process.ready()
-    for first in range(0, 2000, 500):
-        await engine.report(client, map(mixed_step, range(first, first + 500)))
-        await engine.learned()
-    assert 1000 <= contents.xlen(steps_stream_key("a")) < 1500
-
-
 async def test_a_killed_forecaster_goes_on_with_nothing_learned_twice_or_forgotten(process, client, engine):
     await process.ready()
     await engine.report(client, map(mixed_step, range(200)))
-    await eventually(lambda: engine.forecast is not None)
+    await eventually(lambda: engine.stored)
     process.end(signal.SIGKILL)
-    learned_before = engine.stored.steps_learned
+    learned_before = engine.steps_stored
     await engine.report(client, map(mixed_step, range(200, 300)))
     process.start()
     await engine.learned()
@@ -93,8 +94,9 @@ async def test_an_engine_that_fell_silent_does_not_hold_a_restart_back(process, 
     process.start()
     await engine.report(client, map(mixed_step, range(60, 90)))
     await engine.learned()
-    assert process.log.read_text().count('"from_sequence": 1,') == 1
-    assert silent.stored.position < engine.stored.position
+    _, metrics = process.get("/metrics")
+    assert "forecaster_lag_messages 0.0" in metrics
+    assert silent.place < engine.place
 
 
 async def test_sigterm_writes_the_last_state_and_leaves_nothing_behind(process, client, engine):
@@ -105,7 +107,8 @@ async def test_sigterm_writes_the_last_state_and_leaves_nothing_behind(process, 
     assert process.end(signal.SIGTERM) == 0
     assert time.monotonic() - began_s < 4
     assert not list(process.directory.rglob("*"))
-    at_exit = engine.stored.steps_learned
+    at_exit = engine.steps_stored
+    assert at_exit == engine.forecast.steps_learned
     process.start()
     await engine.learned()
     assert 0 < at_exit <= 100
@@ -130,8 +133,8 @@ async def test_a_lost_consumer_is_made_anew(process, client, engine):
     await engine.report(client, map(mixed_step, range(50)))
     await engine.learned()
     jetstream = client.jetstream()
-    (consumer,) = await jetstream.consumers_info(TELEMETRY_STREAM)
-    await jetstream.delete_consumer(TELEMETRY_STREAM, consumer.name)
+    for consumer in await jetstream.consumers_info(TELEMETRY_STREAM):
+        await jetstream.delete_consumer(TELEMETRY_STREAM, consumer.name)
     await engine.report(client, map(mixed_step, range(50, 100)))
     await engine.learned()
 
@@ -151,7 +154,7 @@ async def test_a_stream_made_anew_is_learned_from_its_start(process, client, eng
     await eventually(made_anew)
     await engine.report(client, map(mixed_step, range(90, 120)))
     await engine.learned()
-    assert engine.stored.position == 10
+    assert engine.place == 10
 
 
 async def test_the_stream_is_bounded_in_time_and_bytes(process, client):
@@ -179,36 +182,15 @@ async def test_redis_coming_back_empty_is_filled_again_also_for_idle_engines(pro
     assert "Traceback" not in process.log.read_text()
 
 
-async def test_what_cannot_be_decoded_is_counted_and_skipped(process, client, engine):
-    await process.ready()
-    jetstream = client.jetstream()
-    await engine.report(client, map(mixed_step, range(30)))
-    for garbage in (
-        b"",
-        b"\xff\x00",
-        b"{}",
-        b'{"v":99,"engine":"a","lens":"x","sequence":1,"reports":[]}',
-        b"[" * 5000,
-    ):
-        await jetstream.publish(telemetry_subject("a"), garbage)
-    await jetstream.publish(telemetry_subject("other"), b'{"v":1,"engine":"a","lens":"x","sequence":999,"reports":[]}')
-    await engine.report(client, map(mixed_step, range(30, 60)))
-    await engine.learned()
-    _, metrics = process.get("/metrics")
-    assert "forecaster_unreadable_messages_total 6.0" in metrics
-    assert 'forecaster_steps_learned_total{engine="a"} 60.0' in metrics
-    assert process.log.read_text().count("telemetry not readable") == 1
-
-
 async def test_it_waits_for_redis_and_nats_and_says_what_is_missing(process, broker, store, client, engine):
     process.end(signal.SIGKILL)
     broker.kill()
     store.kill()
     process.start()
-    await eventually(lambda: set(process.problems or {}) == {"nats", "redis"})
+    await eventually(lambda: set(process.problems or {}) == {"nats", "redis", "partitions"})
     assert process.get("/health/live")[0] == 200
     store.start()
-    await eventually(lambda: set(process.problems or {}) == {"nats"})
+    await eventually(lambda: set(process.problems or {}) == {"nats", "partitions"})
     broker.start()
     await process.ready()
     await eventually(lambda: client.is_connected)

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.forecaster.engine_model import EngineModel, EngineModelState
+from services.forecaster.plausible import problem_of
 from shared.steptime import StepShape
 from shared.telemetry import StepReport
 from shared.wire import decode, encode
@@ -68,3 +69,34 @@ def test_a_model_restored_from_its_state_goes_on_as_if_it_had_never_stopped(befo
     assert msgspec.structs.replace(restored.forecast(1.0), mape=None) == close
     if model.mape is not None and restored.mape is not None:
         assert math.isclose(restored.mape, model.mape, rel_tol=1e-9)
+
+
+tokens = st.one_of(st.integers(0, 300), st.integers(0, 10**8 - 1))
+extreme_steps = st.builds(
+    StepReport,
+    step=st.integers(0, 10**9),
+    start_s=st.just(0.0),
+    batch_size=tokens,
+    prefill_seqs=tokens,
+    prefill_tokens=tokens,
+    decode_tokens=tokens,
+    kv_tokens=tokens,
+    attention_work=st.floats(0, 1e13),
+    planned_ms=st.just(0.0),
+    predicted_ms=st.just(0.0),
+    duration_ms=st.one_of(st.floats(1e-3, 1e6), st.floats(1, 100)),
+    wall_ms=st.just(0.0),
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(extreme_steps, max_size=30), st.integers(1, 20))
+def test_no_plausible_report_breaks_a_model(history, repeats):
+    model = EngineModel("a")
+    for report in history * repeats:
+        seen = model.observe(report)
+        assert (seen is None) is (problem_of(report) is not None)
+        if seen is not None:
+            assert 0 < seen.predicted_s < math.inf
+    assert decode(encode(model.state), EngineModelState) == model.state
+    assert 0 < float(model.forecast(0.0).step_model().step_time_s(NARROWEST)) < math.inf

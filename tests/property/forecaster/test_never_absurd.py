@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.forecaster.model import StepTimeRegressor
 from shared.steptime import MOST_DOUBT, StepModel, StepShape
 
-durations_s = st.floats(1e-5, 100.0)
+durations_s = st.floats(1e-6, 1e3)
 
 
 @st.composite

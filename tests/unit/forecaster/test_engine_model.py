@@ -125,7 +125,7 @@ def test_a_step_that_no_engine_could_have_run_is_not_learned(report):
 
 def test_an_engine_of_a_known_kind_is_foreseen_like_its_kin_before_its_first_step():
     kin = trained("a", 500)
-    model = EngineModel("b", kin=kin.example)
+    model = EngineModel("b", "H100 tiny", kin.example)
     step = mixed_step(501)
     forecast = model.forecast(0.0)
     assert forecast.health is ModelHealth.WARMING

@@ -20,6 +20,8 @@ def test_steps_that_engines_run_are_plausible():
         ({"duration_ms": math.nan}, "duration_ms is nan"),
         ({"duration_ms": math.inf}, "duration_ms is inf"),
         ({"duration_ms": 1e300}, "duration_ms is"),
+        ({"duration_ms": 1e-300}, "duration_ms is 1e-300"),
+        ({"decode_tokens": 10**9}, "decode_tokens is 1000000000"),
         ({"kv_tokens": -1}, "kv_tokens is -1"),
         ({"kv_tokens": 2**64 - 1}, "kv_tokens is"),
         ({"attention_work": math.nan}, "attention_work is nan"),
