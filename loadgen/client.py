@@ -1,5 +1,7 @@
-"""Sends one chat request and reads its stream: what came back, and when, on a monotonic clock."""
+"""Sends one request and reads its stream: what came back, and when, on a monotonic clock."""
 
+import asyncio
+import itertools
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -9,136 +11,136 @@ import aiohttp
 import msgspec
 
 from loadgen.outcome import Outcome
+from loadgen.reading import BrokenStream, Reading, error_message
 from loadgen.sse import SseParser
 from loadgen.workload import Request
 from shared import headers
-from shared.api import Usage
 from shared.slo import CLASS_HEADER, headers_from_slo
 
 END_OF_STREAM = "[DONE]"
+RETRIED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
+"""And every status from 500 on: what OpenAI's own client sends again."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
+"""Before a retry, where the server does not say; doubled each time."""
+LEAST_TIMEOUT_S = 0.001
+"""Where retries have used up the time; aiohttp takes 0 for no limit."""
+KEEP_ALIVE_S = 4.0
+"""Shorter than servers keep connections, so that none is used while its server closes it."""
 
 
-class _Delta(msgspec.Struct, frozen=True):
-    content: str | None = None
+class Refused(BrokenStream):
+    """An answer with another status than 200.
+
+    Args:
+        again_in_s: when to send again, 0 where the server does not say; None where that cannot help.
+    """
+
+    def __init__(self, status: int, message: str, again_in_s: float | None) -> None:
+        super().__init__(f"{status}: {message}")
+        self.again_in_s = again_in_s
 
 
-class _Choice(msgspec.Struct, frozen=True):
-    delta: _Delta = _Delta()
-    finish_reason: str | None = None
-
-
-class _Error(msgspec.Struct, frozen=True):
-    message: str
-
-
-class _Event(msgspec.Struct, frozen=True):
-    choices: tuple[_Choice, ...] = ()
-    usage: Usage | None = None
-    error: _Error | None = None
-
-
-class BrokenStream(ValueError):
-    """A stream that says an error, or does not say how it ended."""
-
-
-class Reading:
-    """An answer as it is read, event by event."""
-
-    def __init__(self, sent_at_s: float) -> None:
-        self._sent_at_s = sent_at_s
-        self._texts: list[str] = []
-        self._ttft_s: float | None = None
-        self._e2e_s: float | None = None
-        self._finish_reason: str | None = None
-        self._usage: Usage | None = None
-
-    def take(self, data: str, at_s: float) -> None:
-        """Read one event that came at this instant of the clock of `sent_at_s`.
-
-        Raises:
-            BrokenStream: the event is an error, or no event of a chat stream.
-        """
-        try:
-            event = msgspec.json.decode(data, type=_Event)
-        except msgspec.MsgspecError as error:
-            raise BrokenStream(f"not an event of a chat stream: {error}: {data[:200]}") from None
-        if event.error is not None:
-            raise BrokenStream(event.error.message)
-        self._usage = event.usage or self._usage
-        for choice in event.choices:
-            self._take_choice(choice, at_s - self._sent_at_s)
-
-    def _take_choice(self, choice: _Choice, after_s: float) -> None:
-        if choice.delta.content:
-            self._texts.append(choice.delta.content)
-            self._ttft_s = after_s if self._ttft_s is None else self._ttft_s
-        if choice.finish_reason is not None:
-            self._finish_reason = choice.finish_reason
-            self._e2e_s = after_s
-
-    @property
-    def fields(self) -> Mapping[str, Any]:
-        """What has been read, by field of `Outcome`."""
-        return {
-            "text": "".join(self._texts),
-            "ttft_s": self._ttft_s,
-            "e2e_s": self._e2e_s,
-            "finish_reason": self._finish_reason,
-            "prompt_tokens": None if self._usage is None else self._usage.prompt_tokens,
-            "output_tokens": None if self._usage is None else self._usage.completion_tokens,
-        }
+def open_session(api_key: str | None = None) -> aiohttp.ClientSession:
+    """A session for load: no limit of connections, which would make requests wait on the client's side."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={} if api_key is None else {"authorization": f"Bearer {api_key}"},
+    )
 
 
 class Client:
     """Sends requests for one model to one system.
 
     Args:
-        session: without a limit of connections, which would make requests wait on the client's side.
+        session: as `open_session` makes it.
+        url: without `/v1`.
         started_at_s: the start of the run, `time.monotonic()`.
-        timeout_s: for a whole answer.
+        timeout_s: for a whole answer, retries included.
+        retries: how often a request is sent again that was refused for now or met a broken connection; not once its answer
+            has begun.
+        say_class: whether the class's name is sent beside its targets.
+        chat: whether chats are asked for, or plain completions.
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, url: str, model: str, *, started_at_s: float, timeout_s: float
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        model: str,
+        *,
+        started_at_s: float,
+        timeout_s: float,
+        retries: int = 0,
+        say_class: bool = True,
+        chat: bool = True,
     ) -> None:
         self._session = session
-        self._url = f"{url}/v1/chat/completions"
+        self._url = f"{url}/v1/chat/completions" if chat else f"{url}/v1/completions"
         self._model = model
         self._started_at_s = started_at_s
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._say_class = say_class
+        self._chat = chat
 
     async def send(self, request: Request) -> Outcome:
         """The request's outcome; an error is part of it, never raised."""
+        body = msgspec.json.encode(self._body(request))
+        said = {"content-type": "application/json", **headers_from_slo(request.slo)}
+        if self._say_class:
+            said[CLASS_HEADER] = request.slo.name
         sent_at_s = time.monotonic()
-        reading = Reading(sent_at_s)
+        gives_up_at_s = sent_at_s + self._timeout_s
+        backoff_s = FIRST_WAIT_S
+        for attempt in itertools.count(1):
+            reading = Reading(sent_at_s)
+            seen, again_in_s = await self._attempt(body, said, reading, gives_up_at_s)
+            if again_in_s is None or attempt > self._retries:
+                break
+            wait_s = again_in_s or backoff_s
+            if time.monotonic() + wait_s >= gives_up_at_s:
+                break
+            await asyncio.sleep(wait_s)
+            backoff_s = min(2 * backoff_s, LONGEST_WAIT_S)
+        sent_s = sent_at_s - self._started_at_s
+        return Outcome(request=request, sent_s=sent_s, attempts=attempt, **seen, **reading.fields)
+
+    async def _attempt(
+        self, body: bytes, said: Mapping[str, str], reading: Reading, gives_up_at_s: float
+    ) -> tuple[Mapping[str, Any], float | None]:
+        """What has been seen beside the stream, by field of `Outcome`, and when sending again can help; None: never."""
         seen: dict[str, Any] = {}
+        again_in_s: float | None = None
         try:
-            async with self._session.post(
-                self._url,
-                json=self._body(request),
-                headers={CLASS_HEADER: request.slo.name, **headers_from_slo(request.slo)},
-                timeout=self._timeout,
-            ) as response:
+            timeout = aiohttp.ClientTimeout(total=max(gives_up_at_s - time.monotonic(), LEAST_TIMEOUT_S))
+            async with self._session.post(self._url, data=body, headers=said, timeout=timeout) as response:
                 seen |= _seen_in_headers(response)
                 await _read(response, reading)
+        except Refused as error:
+            seen["error"], again_in_s = str(error), error.again_in_s
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+            seen["error"], again_in_s = str(error) or type(error).__name__, 0.0
         except (aiohttp.ClientError, TimeoutError, OSError, BrokenStream) as error:
             seen["error"] = str(error) or type(error).__name__
-        return Outcome(request=request, sent_s=sent_at_s - self._started_at_s, **seen, **reading.fields)
+        return seen, None if reading.has_begun else again_in_s
 
     def _body(self, request: Request) -> Mapping[str, Any]:
+        prompt = request.prompt_text
         return {
             "model": self._model,
-            "messages": [{"role": "user", "content": request.prompt}],
+            **({"messages": [{"role": "user", "content": prompt}]} if self._chat else {"prompt": prompt}),
             "max_tokens": request.max_tokens,
             "temperature": 0,
             "stream": True,
             "stream_options": {"include_usage": True},
+            **({"ignore_eos": True} if request.ignore_eos else {}),
         }
 
 
 async def _read(response: aiohttp.ClientResponse, reading: Reading) -> None:
     if response.status != HTTPStatus.OK:
-        raise BrokenStream(f"{response.status}: {_message(await response.read())}")
+        raise Refused(response.status, error_message(await response.read()), _again_in_s(response))
     parser = SseParser()
     async for piece in response.content.iter_any():
         at_s = time.monotonic()
@@ -149,12 +151,14 @@ async def _read(response: aiohttp.ClientResponse, reading: Reading) -> None:
     raise BrokenStream(f"the stream ended without {END_OF_STREAM}")
 
 
-def _message(body: bytes) -> str:
-    try:
-        error = msgspec.json.decode(body, type=_Event).error
-    except msgspec.MsgspecError:
-        error = None
-    return body.decode(errors="replace")[:200] if error is None else error.message
+def _again_in_s(response: aiohttp.ClientResponse) -> float | None:
+    """When the server would have the request again, 0 where it does not say; None: never."""
+    if response.status not in RETRIED and response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return None
+    after_s = _seconds(response.headers.get("retry-after-ms"))
+    if after_s is None:
+        after_s = _number(response.headers.get("retry-after"))
+    return 0.0 if after_s is None else max(after_s, 0.0)
 
 
 def _seen_in_headers(response: aiohttp.ClientResponse) -> Mapping[str, Any]:
@@ -168,7 +172,12 @@ def _seen_in_headers(response: aiohttp.ClientResponse) -> Mapping[str, Any]:
 
 
 def _seconds(milliseconds: str | None) -> float | None:
+    number = _number(milliseconds)
+    return None if number is None else number / 1e3
+
+
+def _number(text: str | None) -> float | None:
     try:
-        return None if milliseconds is None else float(milliseconds) / 1e3
+        return None if text is None else float(text)
     except ValueError:
-        return None  # a server of another kind; its predictions are not there
+        return None  # a server of another kind, or a date: it says nothing that can be used

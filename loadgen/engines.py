@@ -6,7 +6,6 @@ from typing import TypeVar
 import aiohttp
 import msgspec
 
-from shared.api import ModelList
 from shared.forecast import ModelHealth
 
 ANSWERS_WITHIN_S = 5.0
@@ -46,8 +45,16 @@ class _Engines(msgspec.Struct, frozen=True):
     engines: tuple[Engine, ...]
 
 
+class _Model(msgspec.Struct, frozen=True):
+    id: str
+
+
+class _Models(msgspec.Struct, frozen=True):
+    data: tuple[_Model, ...]
+
+
 class NoSystem(ConnectionError):
-    """What answers at the address is not a SynergySched router, or nothing does."""
+    """What answers at the address does not do what was asked of it, or nothing answers."""
 
 
 async def read_engines(session: aiohttp.ClientSession, url: str) -> tuple[Engine, ...]:
@@ -63,9 +70,9 @@ async def read_model(session: aiohttp.ClientSession, url: str) -> str:
     """The first model served.
 
     Raises:
-        NoSystem: the router does not answer, or serves no model.
+        NoSystem: the server does not answer, or serves no model.
     """
-    models = (await _get(session, f"{url}/v1/models", ModelList)).data
+    models = (await _get(session, f"{url}/v1/models", _Models)).data
     if not models:
         raise NoSystem(f"{url} serves no model")
     return models[0].id

@@ -3,6 +3,8 @@
 from enum import StrEnum
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from loadgen.workload import Request
 from shared import slo
@@ -21,6 +23,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     request: Request
     sent_s: float
     """From the start of the run; later than `request.arrival_s` where the generator could not keep up."""
+    attempts: int = 1
+    """How often the client sent it; all of them are one request, and times count from the first."""
     status: int | None = None
     error: str | None = None
     engine: str | None = None
@@ -30,7 +34,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     ttft_s: float | None = None
     e2e_s: float | None = None
     """To the event that says why the answer ended."""
+    gaps: bytes = b""
+    """Between the events that brought text, in seconds: 32-bit floats, the lowest byte first."""
     text: str = ""
+    """No more of it than a report shows."""
     finish_reason: str | None = None
     prompt_tokens: int | None = None
     output_tokens: int | None = None
@@ -46,6 +53,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         if self.ttft_s is None or self.e2e_s is None or self.output_tokens is None:
             return None
         return slo.tpot_s(ttft_s=self.ttft_s, e2e_s=self.e2e_s, output_tokens=self.output_tokens)
+
+    @property
+    def itl_s(self) -> npt.NDArray[np.float32]:
+        """The gaps between the events that brought text; a server that sends a token an event has one less than tokens."""
+        return np.frombuffer(self.gaps, "<f4")
 
     @property
     def problem(self) -> str | None:

@@ -10,6 +10,8 @@ from rich.progress import Progress as Bar
 from loadgen.outcome import Outcome
 
 PLAIN_LINES = 6
+MOST_PROBLEMS = 5
+"""Different ones, that are shown; the report counts them all."""
 
 
 class Progress:
@@ -20,6 +22,7 @@ class Progress:
         self._total = total
         self._done = 0
         self._problems = 0
+        self._shown: set[str] = set()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._bar = Bar(*columns, console=console, disable=not console.is_terminal)
         self._task: TaskID = self._bar.add_task("answered", total=total)
@@ -34,11 +37,13 @@ class Progress:
         self._bar.stop()
 
     def ended(self, outcome: Outcome) -> None:
-        """Count one outcome; a problem is shown at once."""
+        """Count one outcome; a new problem is shown at once."""
         self._done += 1
         if outcome.problem is not None:
             self._problems += 1
-            self._console.print(f"request failed: {outcome.problem}", style="red", markup=False)
+            if outcome.problem not in self._shown and len(self._shown) < MOST_PROBLEMS:
+                self._shown.add(outcome.problem)
+                self._console.print(f"request failed: {outcome.problem}", style="red", markup=False)
         self._bar.update(self._task, completed=self._done)
         if not self._console.is_terminal and (self._done % max(1, self._total // PLAIN_LINES) == 0):
             self._console.print(f"{self._done}/{self._total} answered, {self._problems} failed", markup=False)

@@ -1,33 +1,23 @@
-"""A run's report: one value, written as JSON and shown as tables."""
+"""A run's report: one value, written as JSON, from which tables, rows and pages are made."""
 
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
 from loadgen.engines import Engine
+from loadgen.lag import OwnLoad
+from loadgen.load import Settings
 from loadgen.outcome import Outcome
-from loadgen.score import Foresight, Score, Spread, score_groups
+from loadgen.score import Score, score_groups
 
-LATE_S = 0.05
+LATE_S = 0.01
 """A request sent later than this after its arrival counts as late."""
-EXCERPTS = 4
-EXCERPT_CHARACTERS = 220
-NOTHING = "–"
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the run was told."""
-
-    url: str
-    model: str
-    rate_per_s: float
-    requests: int
-    seed: int
-    timeout_s: float
+TOO_LATE_S, MOST_TOO_LATE = 0.05, 0.02
+"""The generator counts as overloaded where a larger share of its requests was sent later than this …"""
+MOST_LAG_S = 0.05
+"""… or where its event loop was later than this 1 % of the time."""
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -39,20 +29,47 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a run; times in seconds."""
+    """All of a run; times in seconds as they were measured, stretched where the run was."""
 
-    v: int = 1
+    v: int = 2
     settings: Settings
     versions: Mapping[str, str]
     duration_s: float
+    scored_s: float
+    """Of that, from the end of the warm-up on."""
     late_sends: int
     """Requests sent more than `LATE_S` after their arrival."""
     latest_send_s: float
+    own_load: OwnLoad | None
+    overloads: tuple[str, ...]
+    """Why the generator's own machine was too busy for the figures to count; empty if it was not."""
+    warm_up_requests: int
+    """Sent, but in no group."""
     groups: tuple[Group, ...]
+    """Each engine and class, each class, and last all requests together."""
     engines: tuple[Engine, ...]
     problems: tuple[str, ...]
     """Why the run counts as failed; empty if it does not."""
     outcomes: tuple[Outcome, ...]
+
+    @property
+    def total(self) -> Score:
+        """Of all requests that are scored."""
+        return self.groups[-1].score
+
+    @property
+    def scored(self) -> tuple[Outcome, ...]:
+        """The outcomes after the warm-up."""
+        return self.outcomes[self.warm_up_requests :]
+
+    @property
+    def goodput_per_s(self) -> float:
+        """Requests that met all their targets, a second."""
+        return self.total.attained / self.scored_s
+
+
+class NothingScored(ValueError):
+    """No request arrived after the warm-up."""
 
 
 def make_report(
@@ -61,118 +78,49 @@ def make_report(
     engines: Sequence[Engine],
     engine_problems: Sequence[str],
     duration_s: float,
+    own_load: OwnLoad | None = None,
 ) -> Report:
-    """The report of at least one outcome."""
+    """The report of outcomes in the order of their arrivals.
+
+    Raises:
+        NothingScored: the warm-up was as long as the run.
+    """
+    warm_up_s = settings.warm_up_s * settings.time_scale
+    warm_up_requests = sum(outcome.request.arrival_s < warm_up_s for outcome in outcomes)
+    scored = outcomes[warm_up_requests:]
+    if not scored:
+        raise NothingScored(f"none of {len(outcomes)} requests arrived after the warm-up of {settings.warm_up_s:g} s")
     lateness_s = [outcome.late_s for outcome in outcomes]
-    failed = [outcome.problem for outcome in outcomes if outcome.problem is not None]
+    failed = [outcome.problem for outcome in scored if outcome.problem is not None]
     problems = [f"{len(failed)} requests did not end well, the first: {failed[0]}"] if failed else []
     return Report(
         settings=settings,
         versions=_versions(),
         duration_s=duration_s,
+        scored_s=max(duration_s - warm_up_s, 1e-9),
         late_sends=sum(late_s > LATE_S for late_s in lateness_s),
         latest_send_s=max(lateness_s),
-        groups=tuple(Group(*key, group) for key, group in score_groups(outcomes).items()),
+        own_load=own_load,
+        overloads=_overloads(lateness_s, own_load),
+        warm_up_requests=warm_up_requests,
+        groups=tuple(Group(*key, group) for key, group in score_groups(scored).items()),
         engines=tuple(engines),
         problems=(*problems, *engine_problems),
         outcomes=tuple(outcomes),
     )
 
 
+def _overloads(lateness_s: Sequence[float], own_load: OwnLoad | None) -> tuple[str, ...]:
+    too_late = sum(late_s > TOO_LATE_S for late_s in lateness_s)
+    overloads = []
+    if too_late > MOST_TOO_LATE * len(lateness_s):
+        overloads.append(f"{too_late} of {len(lateness_s)} requests were sent more than {TOO_LATE_S * 1e3:.0f} ms late")
+    if own_load is not None and own_load.lag_p99_s > MOST_LAG_S:
+        lag_ms, most_ms = own_load.lag_p99_s * 1e3, MOST_LAG_S * 1e3
+        overloads.append(f"the event loop was {lag_ms:.0f} ms late 1 % of the time, more than {most_ms:.0f} ms")
+    return tuple(overloads)
+
+
 def _versions() -> Mapping[str, str]:
     packages = ("aiohttp", "numpy")
     return {"python": platform.python_version(), **{package: metadata.version(package) for package in packages}}
-
-
-def show(report: Report, console: Console) -> None:
-    """Print the tables, some of the text that came back, and what went wrong."""
-    console.print(latency_table(report), foresight_table(report), engine_table(report))
-    for outcome in _excerpts(report.outcomes):
-        console.print(f"\n> {_shortened(outcome.request.prompt)}", style="bold", markup=False)
-        console.print(f"{outcome.engine}: {_shortened(outcome.text)}", markup=False, highlight=False)
-    console.print(f"\n{_closing_line(report)}", markup=False, highlight=False)
-    for problem in report.problems:
-        console.print(f"FAILED: {problem}", style="red", markup=False)
-
-
-def latency_table(report: Report) -> Table:
-    """What clients saw, by engine and class."""
-    table = _table("Latency, ms", "engine", "class")
-    for name in ("requests", "TTFT p50", "p95", "TPOT p50", "p95", "E2E p50", "SLO attained"):
-        table.add_column(name, justify="right")
-    for group in report.groups:
-        score = group.score
-        spreads = [cell for spread in (score.ttft_s, score.tpot_s) for cell in _spread_cells(spread)]
-        e2e_p50, _ = _spread_cells(score.e2e_s)
-        attained = f"{score.attained}/{score.offered} {_percent(score.attainment)}"
-        table.add_row(group.engine, group.slo_class, str(score.offered), *spreads, e2e_p50, attained)
-    return table
-
-
-def foresight_table(report: Report) -> Table:
-    """What the router foresaw when it sent the request, against what came."""
-    table = _table("Foreseen against actual, medians, ms", "engine", "class")
-    for name in ("TTFT foreseen", "actual", "error", "TPOT foreseen", "actual", "error"):
-        table.add_column(name, justify="right")
-    for group in report.groups:
-        cells = _foresight_cells(group.score.ttft_foresight) + _foresight_cells(group.score.tpot_foresight)
-        table.add_row(group.engine, group.slo_class, *cells)
-    return table
-
-
-def engine_table(report: Report) -> Table:
-    """What has been learned of each engine."""
-    table = _table("Step models", "engine", "hardware", "health")
-    for name in ("steps learned", "MAPE"):
-        table.add_column(name, justify="right")
-    for engine in report.engines:
-        learned = engine.forecast
-        mape = NOTHING if learned.mape is None else _percent(learned.mape, 1)
-        table.add_row(engine.engine, engine.hardware_class, learned.health, str(learned.steps_learned), mape)
-    return table
-
-
-def _table(title: str, *text_columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for name in text_columns:
-        table.add_column(name)
-    return table
-
-
-def _spread_cells(spread: Spread | None) -> tuple[str, str]:
-    return (NOTHING, NOTHING) if spread is None else (_ms(spread.p50), _ms(spread.p95))
-
-
-def _foresight_cells(foresight: Foresight | None) -> tuple[str, str, str]:
-    if foresight is None:
-        return NOTHING, NOTHING, NOTHING
-    return _ms(foresight.predicted_p50_s), _ms(foresight.actual_p50_s), _percent(foresight.error_p50)
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:,.0f}"
-
-
-def _percent(fraction: float, decimals: int = 0) -> str:
-    return f"{fraction * 100:.{decimals}f} %"
-
-
-def _excerpts(outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
-    """Of answers that ended well, some spread over the run."""
-    well = [outcome for outcome in outcomes if outcome.problem is None]
-    return well[:: max(1, len(well) // EXCERPTS)][:EXCERPTS]
-
-
-def _shortened(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= EXCERPT_CHARACTERS else f"{line[:EXCERPT_CHARACTERS]}…"
-
-
-def _closing_line(report: Report) -> str:
-    total = report.groups[-1].score
-    tokens_per_s = total.output_tokens / report.duration_s
-    return (
-        f"{total.ended_well} of {total.offered} requests ended well in {report.duration_s:.0f} s, "
-        f"{_percent(total.attainment)} met their targets; {tokens_per_s:.1f} output tokens/s; "
-        f"{report.late_sends} sent late (the latest by {_ms(report.latest_send_s)} ms)"
-    )

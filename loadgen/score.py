@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from loadgen.outcome import Outcome
 
@@ -15,6 +16,7 @@ class Spread(msgspec.Struct, frozen=True):
 
     p50: float
     p95: float
+    p99: float
 
 
 class Foresight(msgspec.Struct, frozen=True):
@@ -38,6 +40,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int
     ttft_s: Spread | None
     tpot_s: Spread | None
+    itl_s: Spread | None
+    """Of all gaps between events that brought text, whoever's they are."""
     e2e_s: Spread | None
     ttft_foresight: Foresight | None
     tpot_foresight: Foresight | None
@@ -55,6 +59,7 @@ def score(outcomes: Collection[Outcome]) -> Score:
         output_tokens=sum(outcome.output_tokens or 0 for outcome in well),
         ttft_s=_spread(outcome.ttft_s for outcome in well),
         tpot_s=_spread(outcome.tpot_s for outcome in well),
+        itl_s=_spread_of(np.concatenate([np.empty(0, np.float32), *(outcome.itl_s for outcome in well)])),
         e2e_s=_spread(outcome.e2e_s for outcome in well),
         ttft_foresight=_foresight((outcome.predicted_ttft_s, outcome.ttft_s) for outcome in well),
         tpot_foresight=_foresight((outcome.predicted_tpot_s, outcome.tpot_s) for outcome in well),
@@ -79,8 +84,11 @@ def _grouped(
 
 
 def _spread(values: Iterable[float | None]) -> Spread | None:
-    known = [value for value in values if value is not None]
-    return Spread(*np.percentile(known, (50, 95)).tolist()) if known else None
+    return _spread_of(np.array([value for value in values if value is not None]))
+
+
+def _spread_of(values: npt.NDArray[np.floating]) -> Spread | None:
+    return Spread(*np.percentile(values, (50, 95, 99)).tolist()) if len(values) else None
 
 
 def _foresight(pairs: Iterable[tuple[float | None, float | None]]) -> Foresight | None:

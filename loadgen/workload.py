@@ -6,7 +6,11 @@ import msgspec
 import numpy as np
 
 from loadgen.prompts import PASSAGES, QUESTIONS, TASKS
+from loadgen.synthetic import Synthetic
+from loadgen.traces import TraceRequest
 from shared.slo import Slo
+
+MOST_SEEDS = 2**32
 
 
 class TrafficClass(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,10 +19,10 @@ class TrafficClass(msgspec.Struct, frozen=True, kw_only=True):
     slo: Slo
     share: float
     """Of all requests; shares of a mix add up to 1."""
-    passage_share: float
-    """Of this class's requests: those that bring a passage of a few hundred tokens to be read."""
-    max_tokens: tuple[int, int]
-    """The output limit is drawn evenly between these, both included."""
+    passage_share: float = 0.3
+    """Of this class's requests: those that bring a passage of a few hundred tokens to be read; unless they are a trace's."""
+    max_tokens: tuple[int, int] = (24, 64)
+    """The output limit is drawn evenly between these, both included; unless it is a trace's."""
 
 
 MIX = (
@@ -35,9 +39,16 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     arrival_s: float
     """From the start of the run."""
-    prompt: str
+    prompt: str | Synthetic
     max_tokens: int
     slo: Slo
+    ignore_eos: bool = False
+    """Whether the answer goes on to its limit, as a trace's was so long."""
+
+    @property
+    def prompt_text(self) -> str:
+        """What is sent; a synthetic prompt is made each time."""
+        return self.prompt if isinstance(self.prompt, str) else self.prompt.text
 
 
 def draw_requests(
@@ -61,6 +72,42 @@ def draw_requests(
             )
         )
     return tuple(requests)
+
+
+def draw_trace_requests(
+    arrivals_s: Sequence[float],
+    asked: Sequence[TraceRequest],
+    rng: np.random.Generator,
+    mix: Sequence[TrafficClass],
+    ignore_eos: bool = True,
+) -> tuple[Request, ...]:
+    """A request for each one of a trace, its class drawn; prompts are the trace's own, or synthetic ones of its lengths."""
+    kinds = rng.choice(len(mix), len(asked), p=[traffic.share for traffic in mix]).tolist()
+    seeds = rng.integers(0, MOST_SEEDS, len(asked)).tolist()
+    return tuple(
+        Request(
+            arrival_s=arrival_s,
+            prompt=request.text or Synthetic(tokens=request.prompt_tokens, prefix_ids=request.prefix_ids, seed=seed),
+            max_tokens=request.output_tokens,
+            slo=mix[kind].slo,
+            ignore_eos=ignore_eos,
+        )
+        for arrival_s, request, kind, seed in zip(arrivals_s, asked, kinds, seeds, strict=True)
+    )
+
+
+def stretched(request: Request, factor: float) -> Request:
+    """The request so many times later, its targets so many times longer."""
+    if factor == 1.0:
+        return request
+    slo = request.slo
+    targets = (slo.ttft_s, slo.tpot_s, slo.e2e_s)
+    ttft_s, tpot_s, e2e_s = (None if target_s is None else factor * target_s for target_s in targets)
+    return msgspec.structs.replace(
+        request,
+        arrival_s=factor * request.arrival_s,
+        slo=Slo(name=slo.name, ttft_s=ttft_s, tpot_s=tpot_s, e2e_s=e2e_s),
+    )
 
 
 class _Deck:

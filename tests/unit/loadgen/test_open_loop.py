@@ -36,3 +36,17 @@ async def test_no_request_is_sent_before_it_arrives() -> None:
     started_at_s = time.monotonic()
     (outcome,) = await send_all([request(0.05)], send, lambda _: None, started_at_s=started_at_s)
     assert outcome.sent_s >= 0.05
+
+
+async def test_what_is_due_is_sent_at_once_however_far_behind_the_loop_is() -> None:
+    sent: list[float] = []
+
+    async def send(request: Request) -> Outcome:
+        sent.append(time.monotonic())
+        time.sleep(0.02)  # noqa: ASYNC251 - a loop with too much to do
+        await asyncio.sleep(0)
+        time.sleep(0.02)  # noqa: ASYNC251
+        return Outcome(request=request, sent_s=0.0)
+
+    await send_all([request(0.0)] * 5, send, lambda _: None, started_at_s=time.monotonic() - 1.0)
+    assert sent[-1] - sent[0] < 5 * 0.02 + 0.02

@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 
-from loadgen.client import BrokenStream, Reading
+from loadgen.reading import KEPT_CHARACTERS, BrokenStream, Reading
 
 
 def chunk(content: str = "", finish_reason: str | None = None) -> str:
@@ -20,6 +21,7 @@ def test_times_count_from_sending_to_the_first_text_and_to_the_end() -> None:
         "text": "Bees",
         "ttft_s": 0.5,
         "e2e_s": 1.0,
+        "gaps": np.array([0.25], "<f4").tobytes(),
         "finish_reason": "stop",
         "prompt_tokens": 5,
         "output_tokens": 3,
@@ -34,3 +36,18 @@ def test_an_error_in_the_stream_is_told_in_its_words() -> None:
 def test_an_event_that_is_not_of_a_chat_stream_is_refused() -> None:
     with pytest.raises(BrokenStream, match="not an event"):
         Reading(0.0).take("<html>", 1.0)
+
+
+def test_plain_completions_and_reasoning_are_text_too() -> None:
+    reading = Reading(sent_at_s=0.0)
+    reading.take('{"choices": [{"text": "Be"}]}', 0.5)
+    reading.take('{"choices": [{"delta": {"reasoning_content": "es"}}]}', 0.75)
+    assert (reading.fields["text"], reading.fields["ttft_s"]) == ("Bees", 0.5)
+
+
+def test_of_a_long_answer_only_the_beginning_is_kept_but_every_gap() -> None:
+    reading = Reading(sent_at_s=0.0)
+    for second in range(2 * KEPT_CHARACTERS):
+        reading.take(chunk("word"), second)
+    assert len(reading.fields["text"]) == KEPT_CHARACTERS
+    assert len(reading.fields["gaps"]) == 4 * (2 * KEPT_CHARACTERS - 1)

@@ -1,12 +1,16 @@
 import io
 
 import msgspec
+import pytest
 from rich.console import Console
 from rich.table import Table
 
 from loadgen.engines import Engine, StepModelCard
+from loadgen.lag import OwnLoad
+from loadgen.load import Settings
 from loadgen.outcome import Outcome
-from loadgen.report import Report, Settings, engine_table, foresight_table, latency_table, make_report, show
+from loadgen.report import NothingScored, Report, make_report
+from loadgen.tables import engine_table, foresight_table, latency_table, show
 from shared.forecast import ModelHealth
 from tests.unit.loadgen.outcomes import an_outcome
 
@@ -61,7 +65,7 @@ def test_requests_that_failed_and_engines_that_did_not_learn_are_the_reports_pro
 
 
 def test_late_sends_are_counted() -> None:
-    report = a_report(an_outcome(arrival_s=1.0, sent_s=1.01), an_outcome(arrival_s=1.0, sent_s=1.25))
+    report = a_report(an_outcome(arrival_s=1.0, sent_s=1.009), an_outcome(arrival_s=1.0, sent_s=1.25))
     assert (report.late_sends, report.latest_send_s) == (1, 0.25)
 
 
@@ -75,3 +79,35 @@ def test_what_is_shown_holds_answers_and_failures() -> None:
 def test_the_json_has_the_settings_and_reads_back() -> None:
     report = a_report(an_outcome())
     assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report
+
+
+def test_requests_of_the_warm_up_are_neither_scored_nor_problems() -> None:
+    settings = msgspec.structs.replace(SETTINGS, warm_up_s=2.0, time_scale=2.0)
+    outcomes = [an_outcome(arrival_s=3.9, error="gone"), an_outcome(arrival_s=4.1)]
+    report = make_report(settings, outcomes, (), (), duration_s=10.0)
+    assert (report.warm_up_requests, report.total.offered, report.total.attained) == (1, 1, 1)
+    assert report.problems == ()
+    assert report.scored == tuple(outcomes[1:])
+    assert report.goodput_per_s == pytest.approx(1 / 6)
+
+
+def test_a_warm_up_as_long_as_the_run_is_refused() -> None:
+    settings = msgspec.structs.replace(SETTINGS, warm_up_s=60.0)
+    with pytest.raises(NothingScored, match="none of 1 requests arrived after the warm-up of 60 s"):
+        make_report(settings, [an_outcome()], (), (), duration_s=10.0)
+
+
+def test_an_overloaded_generator_says_so() -> None:
+    late = [an_outcome(arrival_s=1.0, sent_s=1.06)] * 3 + [an_outcome()] * 97
+    report = make_report(SETTINGS, late, (), (), 10.0, OwnLoad(lag_p99_s=0.06, lag_worst_s=0.2, processor_share=1.0))
+    assert report.overloads == (
+        "3 of 100 requests were sent more than 50 ms late",
+        "the event loop was 60 ms late 1 % of the time, more than 50 ms",
+    )
+
+
+def test_a_generator_that_kept_up_is_not_overloaded() -> None:
+    late = [an_outcome(arrival_s=1.0, sent_s=1.06)] * 2 + [an_outcome()] * 98
+    report = make_report(SETTINGS, late, (), (), 10.0, OwnLoad(lag_p99_s=0.01, lag_worst_s=0.2, processor_share=0.5))
+    assert report.overloads == ()
+    assert report.late_sends == 2

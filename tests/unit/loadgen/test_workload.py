@@ -29,7 +29,7 @@ def test_no_prompt_comes_twice_before_all_of_its_kind_have_come() -> None:
 
 def test_batch_jobs_bring_more_passages_than_people_do() -> None:
     requests = draw_requests(range(2_000), np.random.default_rng(1))
-    with_passage = Counter(request.slo.name for request in requests if request.prompt.endswith(PASSAGES))
+    with_passage = Counter(request.slo.name for request in requests if request.prompt_text.endswith(PASSAGES))
     offered = Counter(request.slo.name for request in requests)
     assert with_passage["batch"] / offered["batch"] > 2 * with_passage["interactive"] / offered["interactive"]
 

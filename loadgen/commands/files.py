@@ -1,0 +1,39 @@
+"""Where a command writes what it found."""
+
+import argparse
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+RUNS = Path("runs")
+
+
+class Files(NamedTuple):
+    """One for each form; None where it was not asked for."""
+
+    json: Path | None
+    csv: Path | None
+    html: Path | None
+
+
+def add_file_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that writes a report."""
+    group = parser.add_argument_group("what is written")
+    group.add_argument("--name", help=f"write {RUNS}/NAME.json, .csv and .html")
+    group.add_argument("--report", type=Path, metavar="FILE", help="write the report as JSON")
+    group.add_argument("--csv", type=Path, metavar="FILE", help="write a row a request")
+    group.add_argument("--html", type=Path, metavar="FILE", help="write one page with plots")
+
+
+def files(options: argparse.Namespace) -> Files:
+    """The files that the options name."""
+    name: str | None = options.name
+    named = [None if name is None else RUNS / f"{name}.{kind}" for kind in ("json", "csv", "html")]
+    return Files(options.report or named[0], options.csv or named[1], options.html or named[2])
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write a report so that people can read it, too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(value)))

@@ -1,0 +1,149 @@
+"""`python -m loadgen goodput`: search a running system for the highest rate at which it keeps its promises."""
+
+import argparse
+import asyncio
+import os
+from collections.abc import Sequence
+
+import aiohttp
+import msgspec
+from rich.console import Console
+
+from loadgen.client import open_session
+from loadgen.commands.files import add_file_options, files, write_json
+from loadgen.commands.status import FAILED, INVALID
+from loadgen.engines import read_model
+from loadgen.goodput import Goodput, Measured, search_goodput
+from loadgen.live import run_once
+from loadgen.load import Arrivals, ImpossibleLoad, Settings
+from loadgen.options import (
+    API_KEY,
+    add_load_options,
+    load_settings,
+    load_trace,
+    positive_float,
+    positive_int,
+    requests_within,
+)
+from loadgen.report import Report
+from loadgen.rows import write_rows
+from loadgen.tables import goodput_table
+from loadgen.traces import TraceRequest
+
+LOWEST_PER_S, HIGHEST_PER_S = 0.01, 10_000.0
+
+
+class Search(msgspec.Struct, frozen=True, kw_only=True):
+    """What is written as JSON: the runs without their single requests, which are in the CSV."""
+
+    v: int = 1
+    settings: Settings
+    goodput: Goodput
+    reports: tuple[Report, ...]
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Make the command known."""
+    parser = commands.add_parser(
+        "goodput",
+        help="the highest rate at which attainment stays at a target",
+        description="Doubles the rate until attainment falls below the target, then halves the gap. --rate is where it "
+        "begins. Exits with 0 if it found a rate, with 3 if this machine was too busy to go on.",
+    )
+    add_load_options(parser)
+    search = parser.add_argument_group("the search")
+    search.add_argument("--target", type=positive_float, default=0.9, help="least mean attainment (%(default)s)")
+    search.add_argument(
+        "--repeats", type=positive_int, default=3, help="runs a rate, each with the next seed (%(default)s)"
+    )
+    search.add_argument("--lowest", type=positive_float, default=LOWEST_PER_S, metavar="RATE", help="%(default)s")
+    search.add_argument("--highest", type=positive_float, default=HIGHEST_PER_S, metavar="RATE", help="%(default)s")
+    search.add_argument(
+        "--tolerance", type=positive_float, default=0.05, help="end when the gap is such a fraction (%(default)s)"
+    )
+    search.add_argument(
+        "--most-rates", type=positive_int, default=16, metavar="N", help="end after so many (%(default)s)"
+    )
+    add_file_options(parser)
+    parser.set_defaults(command=goodput)
+
+
+def goodput(options: argparse.Namespace, console: Console) -> int:
+    """Search, show, write; returns the exit status."""
+    search = asyncio.run(_search(options, console))
+    found = search.goodput
+    console.print(goodput_table(found))
+    console.print(f"{_verdict(found)} The search ended: {found.reason}.", markup=False, highlight=False)
+    to = files(options)
+    if to.csv is not None:
+        write_rows(search.reports, to.csv)
+    if to.html is not None:
+        from loadgen.page import write_goodput_page  # noqa: PLC0415 - as for a run
+
+        write_goodput_page(found, search.reports, to.html)
+    if to.json is not None:
+        bare = tuple(msgspec.structs.replace(report, outcomes=()) for report in search.reports)
+        write_json(msgspec.structs.replace(search, reports=bare), to.json)
+    if any(report.overloads for report in search.reports):
+        return INVALID
+    return FAILED if found.rate_per_s is None else 0
+
+
+def _verdict(found: Goodput) -> str:
+    if found.rate_per_s is None:
+        return f"No rate kept {found.target:.0%}."
+    sureness = "" if found.sure else "; chance may have decided at its edge: more repeats would tell"
+    return f"Goodput: {found.rate_per_s:.4g} requests/s at {found.target:.0%} attainment{sureness}."
+
+
+async def _search(options: argparse.Namespace, console: Console) -> Search:
+    trace = load_trace(options)
+    async with open_session(os.environ.get(API_KEY)) as session:
+        settings = load_settings(options, options.model or await read_model(session, options.url))
+        if settings.arrivals in (Arrivals.CLOSED, Arrivals.RAMP):
+            raise ImpossibleLoad(f"{settings.arrivals} arrivals have no rate to search for")
+        search = search_goodput(
+            settings.rate_per_s or 1.0,
+            lowest_per_s=options.lowest,
+            highest_per_s=options.highest,
+            target=options.target,
+            tolerance=options.tolerance,
+            most_rates=options.most_rates,
+        )
+        reports: list[Report] = []
+        rate_per_s = next(search)
+        while True:
+            at_rate = _at_rate(settings, rate_per_s, options.duration)
+            of_rate = await _measure(session, at_rate, trace, options.repeats, console)
+            reports += of_rate
+            spoiled = next((overload for report in of_rate for overload in report.overloads), None)
+            try:
+                rate_per_s = search.send(Measured(tuple(r.total.attainment for r in of_rate), spoiled))
+            except StopIteration as found:
+                return Search(settings=settings, goodput=found.value, reports=tuple(reports))
+
+
+def _at_rate(settings: Settings, rate_per_s: float, duration_s: float | None) -> Settings:
+    requests = settings.requests if duration_s is None else requests_within(duration_s, rate_per_s)
+    return msgspec.structs.replace(settings, rate_per_s=rate_per_s, requests=requests)
+
+
+async def _measure(
+    session: aiohttp.ClientSession,
+    settings: Settings,
+    trace: Sequence[TraceRequest],
+    repeats: int,
+    console: Console,
+) -> Sequence[Report]:
+    reports = []
+    for seed in range(settings.seed, settings.seed + repeats):
+        report = await run_once(session, msgspec.structs.replace(settings, seed=seed), trace, console)
+        console.print(
+            f"{settings.rate_per_s:.4g} requests/s, seed {seed}: {report.total.attainment:.1%} attained",
+            markup=False,
+            highlight=False,
+        )
+        reports.append(report)
+        if report.overloads:
+            break
+    return reports
