@@ -105,6 +105,10 @@ class Refusal(msgspec.Struct, frozen=True):
     message: str
 
 
+LATENESS_BOUNDS_MS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0)
+"""By how much emulated steps end late: the upper bounds of the bins in which they are counted; one more bin has none."""
+
+
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine is and what it can hold; answered to `OpenEpoch` and `Probe`."""
 
@@ -118,6 +122,8 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     max_context_tokens: int
     kv_block_tokens: int
     kv_blocks_total: int
+    lateness_counts: tuple[int, ...] = ()
+    """Emulated engines: steps since the start, by `LATENESS_BOUNDS_MS`. Two readings tell whether the machine kept up between."""
 
 
 class StepResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +133,8 @@ class StepResult(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     step: int
     duration_s: float = 0.0
-    """Time the step took in the executor, sampling included."""
+    """How long the step kept the device: from its coming, or from the end of the step before if that was later, to its
+    end, sampling included."""
     kv_blocks_used: int = 0
     sampled_ids: tuple[int, ...] = ()
     """One per chunk, in the plan's order; `NO_TOKEN` where none was asked for."""

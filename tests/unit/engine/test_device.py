@@ -25,7 +25,7 @@ class FakeExecutor:
         self.running = threading.Event()
         self.error: Exception | None = None
 
-    def run(self, chunks: Sequence[Chunk]) -> list[int]:
+    def run(self, chunks: Sequence[Chunk], _came_s: float) -> list[int]:
         self.running.set()
         assert self.gate.wait(WAIT_S)
         self.calls.append(f"run {[chunk.slot for chunk in chunks]}")

@@ -34,6 +34,11 @@ def test_without_any_key_the_bundled_model_is_served_on_loopback():
         ("ENGINE_THREADS", "many"),
         ("ENGINE_GRPC_PORT", "70000"),
         ("ENGINE_KV_TOKENS", "0"),
+        ("ENGINE_PROFILE", "h200"),
+        ("ENGINE_PROFILE", "no/such/profile.json"),
+        ("ENGINE_TIME_SCALE", "0"),
+        ("ENGINE_TIME_SCALE", "inf"),
+        ("ENGINE_SEED", "-1"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_by_its_key(monkeypatch, key, value):

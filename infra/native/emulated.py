@@ -1,0 +1,81 @@
+"""A fleet of emulated engines in place of the two real ones: what supervisor is told then, and where they listen."""
+
+import configparser
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from infra.native.ports import HOST, free_port_numbers
+
+
+class EmulatedEngine(NamedTuple):
+    """One engine with its lens."""
+
+    name: str
+    profile: str
+    seed: int
+    engine_port: int
+    lens_port: int
+
+
+def emulated_engines(profiles: Sequence[str]) -> tuple[EmulatedEngine, ...]:
+    """An engine a profile, on free ports; engines of one profile are numbered, and their noise differs."""
+    names = [_name(profile) for profile in profiles]
+    ports = iter(free_port_numbers(2 * len(profiles)))
+    return tuple(
+        EmulatedEngine(_numbered(names, place), profile, place, next(ports), next(ports))
+        for place, profile in enumerate(profiles)
+    )
+
+
+def _name(profile: str) -> str:
+    return Path(profile).name.removesuffix(".json").replace(".", "-")  # a dot would split a NATS subject
+
+
+def _numbered(names: Sequence[str], place: int) -> str:
+    name = names[place]
+    return name if names.count(name) == 1 else f"{name}-{1 + names[:place].count(name)}"
+
+
+def configuration(template: Path, engines: Sequence[EmulatedEngine]) -> str:
+    """Supervisor's configuration with these engines and lenses instead of the template's."""
+    parser = configparser.RawConfigParser()
+    parser.read_string(template.read_text())
+    settings = {kind: parser[f"program:{kind}-large"] for kind in ("engine", "lens")}
+    common = {
+        kind: {option: section[option] for option in ("command", "stopwaitsecs")} for kind, section in settings.items()
+    }
+    for section in parser.sections():
+        if section.startswith(("program:engine-", "program:lens-")):
+            parser.remove_section(section)
+    for engine in engines:
+        parser[f"program:engine-{engine.name}"] = common["engine"] | {"environment": _written(_engine_keys(engine))}
+        parser[f"program:lens-{engine.name}"] = common["lens"] | {"environment": _written(_lens_keys(engine))}
+    for group, kind in (("engines", "engine"), ("lenses", "lens")):
+        parser[f"group:{group}"]["programs"] = ", ".join(f"{kind}-{engine.name}" for engine in engines)
+    written = io.StringIO()
+    parser.write(written)
+    return written.getvalue()
+
+
+def _engine_keys(engine: EmulatedEngine) -> Mapping[str, str]:
+    return {
+        "ENGINE_EXECUTOR": "emulated",
+        "ENGINE_PROFILE": engine.profile,
+        "ENGINE_SEED": str(engine.seed),
+        "ENGINE_GRPC_PORT": str(engine.engine_port),
+        "TMPDIR": "%(ENV_SYNERGY_RUN_DIR)s/tmp",
+    }
+
+
+def _lens_keys(engine: EmulatedEngine) -> Mapping[str, str]:
+    return {
+        "LENS_ENGINE": engine.name,
+        "LENS_ENGINE_GRPC": f"{HOST}:{engine.engine_port}",
+        "LENS_PORT": str(engine.lens_port),
+    }
+
+
+def _written(environment: Mapping[str, str]) -> str:
+    return ", ".join(f'{key}="{value}"' for key, value in environment.items())

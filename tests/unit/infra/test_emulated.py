@@ -1,0 +1,74 @@
+"""A fleet of emulated engines, as supervisor itself reads what it is told."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from supervisor.options import ServerOptions  # type: ignore[import-untyped]
+
+from infra.native.emulated import emulated_engines
+from infra.native.ports import free_ports
+from infra.native.system import NativeSystem
+from tests.unit.infra.test_configuration import FIRST_TO_LAST
+
+PROFILES = ("h100-llama3.1-8b", "2xa6000-llama3.1-8b", "h100-llama3.1-8b")
+NAMES = {"h100-llama3-1-8b-1", "2xa6000-llama3-1-8b", "h100-llama3-1-8b-2"}
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> NativeSystem:
+    system = NativeSystem(tmp_path, free_ports(), profiles=PROFILES)
+    (tmp_path / "logs").mkdir()
+    return system
+
+
+@pytest.fixture
+def groups(system: NativeSystem, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    for key, value in system._environment().items():
+        monkeypatch.setenv(key, value)
+    options = ServerOptions()
+    options.realize(["-c", str(system._configuration())])
+    return sorted(options.process_group_configs)
+
+
+@pytest.fixture
+def programs(groups: list[Any]) -> dict[str, Any]:
+    return {program.name: program for group in groups for program in group.process_configs}
+
+
+def test_engines_are_named_after_their_profiles_and_numbered_where_they_are_alike(system: NativeSystem) -> None:
+    assert system.engines == NAMES
+
+
+def test_no_port_is_given_twice() -> None:
+    engines = emulated_engines(PROFILES)
+    assert len({port for engine in engines for port in (engine.engine_port, engine.lens_port)}) == 6
+
+
+def test_each_engine_runs_its_profile_with_noise_of_its_own(programs: dict[str, Any]) -> None:
+    environments = [programs[f"engine-{name}"].environment for name in sorted(NAMES)]
+    assert {environment["ENGINE_EXECUTOR"] for environment in environments} == {"emulated"}
+    assert sorted(environment["ENGINE_PROFILE"] for environment in environments) == sorted(PROFILES)
+    assert len({environment["ENGINE_SEED"] for environment in environments}) == 3
+
+
+def test_each_lens_drives_its_own_engine(programs: dict[str, Any]) -> None:
+    for name in NAMES:
+        lens = programs[f"lens-{name}"].environment
+        assert lens["LENS_ENGINE"] == name
+        assert lens["LENS_ENGINE_GRPC"].endswith(f":{programs[f'engine-{name}'].environment['ENGINE_GRPC_PORT']}")
+
+
+def test_the_rest_is_as_with_real_engines(groups: list[Any], programs: dict[str, Any]) -> None:
+    assert [group.name for group in groups] == FIRST_TO_LAST
+    assert programs.keys() == {
+        "nats",
+        "redis",
+        "forecaster",
+        "prism",
+        *(f"{kind}-{name}" for kind in ("engine", "lens") for name in NAMES),
+    }
+    for name, program in programs.items():
+        assert program.autorestart
+        assert program.redirect_stderr
+        assert Path(program.stdout_logfile).name == f"{name}.log"
