@@ -1,9 +1,11 @@
 """How far actual durations lie from foreseen ones, in one regime: a factor that follows, and quantiles of known coverage."""
 
 import math
+from typing import Annotated
 
 import msgspec
 
+from services.forecaster.drift import DriftTest
 from shared.steptime import Residuals
 
 TAIL = 0.05
@@ -17,7 +19,7 @@ FIRST_DEVIATION = 0.02
 """Presumed before any step."""
 LEAST_DEVIATION = 0.002
 """No engine is so even that less would be noise rather than luck."""
-NOISE_GAIN = 0.02
+NOISE_GAIN = 0.04
 FIRST_STEPS = 4
 """That the presumed deviation counts for."""
 FACTOR_RANGE = (0.7, 1.4)
@@ -25,11 +27,15 @@ FACTOR_RANGE = (0.7, 1.4)
 ERROR_GAIN = 0.02
 
 
+Positive = Annotated[float, msgspec.Meta(gt=0.0, le=100.0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0.0, le=1e9)]
+
+
 class FactorState(msgspec.Struct, frozen=True, kw_only=True):
     """A factor as plain numbers."""
 
-    value: float
-    error: float
+    value: Positive
+    error: NotNegative
 
 
 class Factor:
@@ -65,10 +71,10 @@ class Factor:
 class SpreadState(msgspec.Struct, frozen=True, kw_only=True):
     """A spread as plain numbers."""
 
-    deviation: float
-    lower: float
-    upper: float
-    heard: float
+    deviation: Positive
+    lower: NotNegative
+    upper: NotNegative
+    heard: NotNegative
 
 
 class Spread:
@@ -100,10 +106,14 @@ class Spread:
         self.deviation, self.lower, self.upper = state.deviation, state.lower, state.upper
         self._heard = state.heard
 
+    def scale(self, doubt: float) -> float:
+        """s, by d²."""
+        return math.sqrt(self.deviation * self.deviation + doubt)
+
     def learn(self, residual: float, doubt: float) -> float:
         """Learn a step by its residual r and d²; r in units of s comes back."""
         noise = self.deviation * self.deviation
-        units = residual / math.sqrt(noise + doubt)
+        units = residual / self.scale(doubt)
         told = noise / (noise + doubt)
         self._heard += told
         gain = told * max(NOISE_GAIN, 1.0 / (FIRST_STEPS + self._heard))
@@ -126,6 +136,7 @@ class RegimeState(msgspec.Struct, frozen=True, kw_only=True):
     lasting: FactorState
     next_spread: SpreadState
     later_spread: SpreadState
+    drift_sums: tuple[NotNegative, NotNegative]
 
 
 class Regime:
@@ -134,6 +145,11 @@ class Regime:
     The next step is foreseen by whichever factor erred less of late: on GPUs residuals of neighbouring steps have much in
     common (0.7, of steps fifty apart nothing), and the latest factor follows them; where they have not it would chase noise.
     Later steps are foreseen by the lasting factor.
+
+    Attributes:
+        latest: the factor that follows step by step.
+        lasting: the one that does not.
+        next_spread: about what was foreseen of the next step.
     """
 
     def __init__(self) -> None:
@@ -141,6 +157,7 @@ class Regime:
         self.lasting = Factor(LASTING_GAIN)
         self.next_spread = Spread()
         self._later_spread = Spread()
+        self._drift = DriftTest()
 
     @property
     def next_factor(self) -> float:
@@ -161,6 +178,7 @@ class Regime:
             lasting=self.lasting.state,
             next_spread=self.next_spread.state,
             later_spread=self._later_spread.state,
+            drift_sums=self._drift.sums,
         )
 
     def restore(self, state: RegimeState) -> None:
@@ -169,23 +187,26 @@ class Regime:
         self.lasting.restore(state.lasting)
         self.next_spread.restore(state.next_spread)
         self._later_spread.restore(state.later_spread)
+        self._drift.sums = state.drift_sums
 
     def reset_factors(self) -> None:
         """The sum of the terms follows a change of its own accord now."""
         self.latest.value = self.lasting.value = 1.0
 
-    def learn(self, actual_s: float, summed_s: float, next_s: float, doubt: float) -> float:
-        """Learn a step; how far it lay from what the lasting factor foresaw comes back, in standard deviations.
+    def learn(self, actual_s: float, summed_s: float, next_s: float, later_s: float, doubt: float) -> bool:
+        """Learn a step; whether the engine's speed in this regime has changed.
 
         Args:
             actual_s: its duration.
             summed_s: the sum of its terms.
-            next_s: what was foreseen, by `next_factor`.
+            next_s: what was foreseen of it as the next step.
+            later_s: what the lasting factor foresaw.
             doubt: d², see `shared.steptime.doubt_squares`.
         """
         self.next_spread.learn(math.log(actual_s / next_s), doubt)
+        self._later_spread.learn(math.log(actual_s / later_s), doubt)
         residual = math.log(actual_s / summed_s)
-        lasting_residual = residual - math.log(self.lasting.value)
+        unexplained = residual - math.log(self.lasting.value)
         self.latest.learn(actual_s, summed_s, residual - math.log(self.latest.value))
-        self.lasting.learn(actual_s, summed_s, lasting_residual)
-        return self._later_spread.learn(lasting_residual, doubt)
+        self.lasting.learn(actual_s, summed_s, unexplained)
+        return self._drift.update(unexplained / self._later_spread.scale(doubt))

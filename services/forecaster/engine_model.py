@@ -2,13 +2,15 @@
 
 from typing import NamedTuple
 
-from services.forecaster.model import RegressorState, StepTimeRegressor
+from services.forecaster.model import MOST_SPEEDUP, RegressorState, StepTimeRegressor
 from services.forecaster.plausible import problem_of
 from shared.forecast import Forecast, ModelHealth
 from shared.steptime import FEATURES
 from shared.telemetry import StepReport
 from shared.wire import Message
 
+MOST_MESSAGES_BETWEEN = 1_000_000
+"""Between the numbers of two messages of one lens that follow each other: hours of them."""
 WINDOW_STEPS = 500
 """That the mean error looks back on."""
 STEPS_UNTIL_WARMING = 10
@@ -74,9 +76,26 @@ class EngineModel:
         self.mape: float | None = None
         self._lens = ""
         self._lens_sequence = 0
+        self._doubted_sequence: int | None = None
         self._regressor = StepTimeRegressor() if kin is None else StepTimeRegressor.like(kin)
         self._capacity_tokens_per_s = 0.0
         self._inherited = kin is not None
+
+    def doubts(self, position: Position, lens: str, lens_sequence: int) -> bool:
+        """Whether a new message's number is too far from the last one's to be believed; a second one beside it is.
+
+        Without the doubt one wrong number would silence the engine, as all that follow it would count as old; without
+        the end of it, whoever was away for long would never hear the engine again.
+        """
+        is_old = position.stream == self.position.stream and position.sequence <= self.position.sequence
+        if is_old or lens != self._lens or abs(lens_sequence - self._lens_sequence) <= MOST_MESSAGES_BETWEEN:
+            self._doubted_sequence = None
+            return False
+        doubted, self._doubted_sequence = self._doubted_sequence, lens_sequence
+        if doubted is None or not 0 < lens_sequence - doubted <= MOST_MESSAGES_BETWEEN:
+            return True
+        self._lens_sequence = min(self._lens_sequence, doubted)
+        return False
 
     def advance(self, position: Position, lens: str, lens_sequence: int) -> bool:
         """Move on to this message; False, and nothing moves, where it was learned before."""
@@ -100,8 +119,9 @@ class EngineModel:
         self.steps_learned += 1
         if self.steps_learned > STEPS_UNTIL_WARMING:
             self._count_error(abs(actual_s - predicted_s) / actual_s)
-        rate_tokens_per_s = float(shape.num_tokens) / actual_s
-        self._capacity_tokens_per_s = max(rate_tokens_per_s, self._capacity_tokens_per_s * (1 - CAPACITY_FADES))
+            # One report of hardly any time would be a capacity for hours.
+            rate_tokens_per_s = float(shape.num_tokens) / max(actual_s, predicted_s / MOST_SPEEDUP)
+            self._capacity_tokens_per_s = max(rate_tokens_per_s, self._capacity_tokens_per_s * (1 - CAPACITY_FADES))
         return Observation(report.step, predicted_s, actual_s)
 
     def forecast(self, written_at_s: float) -> Forecast:

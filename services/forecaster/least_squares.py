@@ -28,6 +28,7 @@ class LeastSquares:
         root: A, shape (d, d), column by column for BLAS, in units of the presumed relative noise.
         bound: coefficients that the constraint held at 0 last.
         steps_to_cap: until the next look at the covariance.
+        prior_scale: how many times the given prior the cap is by now.
     """
 
     def __init__(self, mean: Vector, root: Vector) -> None:
@@ -35,6 +36,7 @@ class LeastSquares:
         self.free = mean.copy()
         self.root = np.asfortranarray(root.copy())
         self.steps_to_cap = STEPS_BETWEEN_CAPS
+        self.prior_scale = 1.0
         self._prior_root = root
         self._inverse_prior_root = np.linalg.inv(root)
         self.bound: tuple[int, ...] = ()
@@ -44,21 +46,22 @@ class LeastSquares:
         projected: Vector = row.dot(self.root)
         return projected
 
-    def learn(self, row: Vector, projected: Vector, duration: float, noise: float = 1.0) -> None:
+    def learn(self, row: Vector, projected: Vector, duration: float, *, size: float, noise: float = 1.0) -> None:
         """Learn a step.
 
         Args:
             row: the terms x, shape (d,).
             projected: of this row, as `project` gives it now.
-            duration: t > 0; weighs as 1/t.
+            duration: t.
+            size: positive, t as a rule; the step weighs 1/size.
             noise: variance of this step's relative error in units of the presumed one.
         """
-        weight = 1.0 / duration
+        weight = 1.0 / size
         projected = projected * weight
         presumed = FORGETTING * noise
         spread = presumed + float(projected.dot(projected))
         gain = self.root.dot(projected)
-        error = 1.0 - weight * float(row.dot(self.free))
+        error = weight * (duration - float(row.dot(self.free)))
         self.free += gain * (error / spread)
         shrink = spread + (presumed * spread) ** 0.5
         self.root = dger(-1.0 / shrink, gain, projected, a=self.root, overwrite_a=True)
@@ -86,9 +89,10 @@ class LeastSquares:
         return np.maximum(estimate, 0.0)
 
     def loosen(self, widening: float, along: Vector) -> None:
-        """Trust what was learned less: P → widening·P + along·alongᵀ."""
+        """Trust what was learned less: P → widening·P + along·alongᵀ, `along` of shape (d,) or (d, k); at most the prior."""
         wide = np.column_stack((self.root * widening**0.5, along))
-        self.root = np.asfortranarray(_triangle(wide))
+        self.root = _triangle(wide)
+        self._cap()
 
     def triangle(self) -> Vector:
         """The lower triangular root of the same covariance."""
@@ -107,7 +111,7 @@ class LeastSquares:
     def _cap(self) -> None:
         """No direction may become less certain than the prior was: one-sided traffic must not wind the rest up."""
         directions, lengths, _ = np.linalg.svd(self._inverse_prior_root @ self.root)
-        self.root = np.asfortranarray(self._prior_root @ (directions * np.minimum(lengths, 1.0)))
+        self.root = np.asfortranarray(self._prior_root @ (directions * np.minimum(lengths, self.prior_scale)))
         self.steps_to_cap = STEPS_BETWEEN_CAPS
 
 

@@ -5,16 +5,15 @@ noise; when the engine's speed changes, a drift test loosens what was learned.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
 from river.base import Regressor
 
 from services.forecaster.calibration import Regime, RegimeState
-from services.forecaster.drift import DriftTest
 from services.forecaster.least_squares import LeastSquares, Vector
-from services.forecaster.prior import PROPORTIONS, prior_root
+from services.forecaster.prior import PROPORTIONS, mixed_columns, prior_root
 from shared.steptime import (
     FEATURES,
     PRESUMED_NOISE,
@@ -41,6 +40,13 @@ NEWS = 0.005**2
 """Relative variance by doubt, above which a step teaches so much that they follow at once."""
 STEPS_BETWEEN_DOUBTS = 32
 """How often the published doubt is worked out, after as many steps."""
+MOST_SPEEDUP = 2.0
+"""A step that was shorter yet than what was foreseen by this ratio counts as if it had been so long, until drift is seen:
+weights 1/t would make it outweigh all others."""
+MOST_GROWTH = 8.0
+"""A step among the first that is longer by this ratio than the unit allows: the prior begins anew, with its unit."""
+UNIT_GAIN = 0.02
+"""Of the typical unit; the first step alone may have said little of it."""
 DRIFT_WIDENING = 4.0
 """Of the covariance, when the engine's speed has changed."""
 KIN_WIDENING = 25.0
@@ -53,26 +59,45 @@ extrapolation from absurd times; too low does no harm, too high makes an engine 
 SHORTEST_FADES = 1e-3
 """Each time it is looked at: it doubles in some 6,000 steps."""
 LEAST_FLOOR_S = 1e-6
+OF_PREFILL = np.array(
+    [name not in {"base", "per_sequence", "per_padded_sequence", "per_kv_token"} for name in FEATURES]
+)
+"""Features that a decode-only step hardly has."""
 
 Rows = tuple[tuple[float, ...], ...]
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Seconds = Annotated[float, msgspec.Meta(gt=0.0, le=1e9)]
+Number = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]
 
 
 class RegressorState(msgspec.Struct, frozen=True, kw_only=True):
     """A regressor as plain numbers; it goes on from them exactly as if it had never stopped."""
 
     features: tuple[str, ...]
-    steps: int
-    steps_since_drift: int | None
-    unit_s: float
-    free_s: tuple[float, ...]
-    root_s: tuple[tuple[float, ...], ...]
+    steps: Count
+    steps_since_drift: Count | None
+    unit_s: Seconds
+    typical_unit_s: Seconds
+    free_s: tuple[Number, ...]
+    root_s: tuple[tuple[Number, ...], ...]
     bound: tuple[int, ...]
-    steps_to_cap: int
-    coefficients_s: tuple[float, ...]
-    shortest_unit_s: float
+    steps_to_cap: Annotated[int, msgspec.Meta(ge=1)]
+    coefficients_s: tuple[Annotated[float, msgspec.Meta(ge=0.0, le=1e9)], ...]
+    shortest_unit_s: Seconds
     decode: RegimeState
     mixed: RegimeState
-    drift_sums: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: the numbers cannot be those of a regressor."""
+        width = len(self.features)
+        lengths = {len(self.free_s), len(self.coefficients_s), len(self.root_s), *map(len, self.root_s)}
+        if lengths != {width}:
+            raise ValueError(f"{width} features, but numbers for {sorted(lengths)}")
+        if len(set(self.bound)) != len(self.bound) or not set(self.bound) <= set(range(width)):
+            raise ValueError(f"no features {list(self.bound)} among {width}")
+        if not np.isfinite(np.linalg.slogdet(np.array(self.root_s))[1]):
+            raise ValueError("a root without an inverse")
 
 
 class _Foreseen(NamedTuple):
@@ -85,6 +110,8 @@ class _Foreseen(NamedTuple):
     summed_s: float
     """Of the terms, without a factor."""
     expected_s: float
+    later_s: float
+    """By the lasting factors."""
     doubt: float
     """d², see `shared.steptime.doubt_squares`."""
 
@@ -106,13 +133,12 @@ class StepTimeRegressor(Regressor):
     def __init__(self) -> None:
         self._steps = 0
         self._steps_since_drift: int | None = None
-        self._unit_s = 0.0
+        self._unit_s = self._typical_unit_s = 0.0
         self._filter: LeastSquares | None = None
         self._coefficients_s: list[float] = []
         self._shortest_unit_s = 0.0
         self._decode = Regime()
         self._mixed = Regime()
-        self._drift = DriftTest()
         self._foreseen: _Foreseen | None = None
         self._doubted: tuple[Rows, tuple[float, ...]] | None = None
         self._steps_doubted = 0
@@ -153,14 +179,14 @@ class StepTimeRegressor(Regressor):
         """Learn the step that was run; a duration that is not positive teaches nothing."""
         if actual_s <= 0.0:
             return
-        if self._filter is None:
+        if self._filter is None or (self._steps < STEPS_UNTIL_CALIBRATION and self._is_beyond(shape, actual_s)):
             self._begin(shape, actual_s)
         seen = self._foresee(shape)
-        if self._steps >= STEPS_UNTIL_CALIBRATION:
-            deviations = seen.regime.learn(actual_s, seen.summed_s, seen.expected_s, seen.doubt)
-            if self._drift.update(deviations):
-                self._loosen(DRIFT_WIDENING)
-                seen = self._foresee(shape)
+        if self._steps >= STEPS_UNTIL_CALIBRATION and seen.regime.learn(
+            actual_s, seen.summed_s, seen.expected_s, seen.later_s, seen.doubt
+        ):
+            self._loosen(DRIFT_WIDENING, mixed=seen.regime is self._mixed)
+            seen = self._foresee(shape)
         self._update(seen, actual_s)
 
     def step_model(self) -> StepModel:
@@ -190,6 +216,7 @@ class StepTimeRegressor(Regressor):
             steps=self._steps,
             steps_since_drift=self._steps_since_drift,
             unit_s=self._unit_s,
+            typical_unit_s=self._typical_unit_s,
             free_s=tuple(self._filter.free.tolist()),
             root_s=tuple(map(tuple, self._filter.root.tolist())),
             bound=self._filter.bound,
@@ -198,7 +225,6 @@ class StepTimeRegressor(Regressor):
             shortest_unit_s=self._shortest_unit_s,
             decode=self._decode.state,
             mixed=self._mixed.state,
-            drift_sums=self._drift.sums,
         )
 
     def restore(self, state: RegressorState) -> None:
@@ -210,15 +236,17 @@ class StepTimeRegressor(Regressor):
         if state.features != FEATURES:
             raise ValueError(f"a model of {len(state.features)} other features: {', '.join(state.features)}")
         self._steps, self._steps_since_drift = state.steps, state.steps_since_drift
-        self._unit_s, self._shortest_unit_s = state.unit_s, state.shortest_unit_s
+        self._unit_s, self._typical_unit_s = state.unit_s, state.typical_unit_s
+        self._shortest_unit_s = state.shortest_unit_s
         self._filter = LeastSquares(np.array(state.free_s), prior_root(self._unit_s, PRESUMED_NOISE))
         self._filter.root = np.asfortranarray(state.root_s)
         self._filter.bound = state.bound
         self._filter.steps_to_cap = state.steps_to_cap
+        self._filter.prior_scale = self._typical_unit_s / self._unit_s
         self._coefficients_s = list(state.coefficients_s)
         self._decode.restore(state.decode)
         self._mixed.restore(state.mixed)
-        self._drift.sums = state.drift_sums
+        self._foreseen = self._doubted = None
 
     @classmethod
     def like(cls, state: RegressorState) -> "StepTimeRegressor":
@@ -237,10 +265,17 @@ class StepTimeRegressor(Regressor):
     def _floor_s(self) -> float:
         return max(self._shortest_unit_s * FLOOR_OF_UNIT, LEAST_FLOOR_S)
 
+    def _is_beyond(self, shape: StepShape, actual_s: float) -> bool:
+        """Whether the step before it, of hardly any time, has said nothing of the unit."""
+        return actual_s > MOST_GROWTH * self._unit_s * float(np.array(features(shape)) @ PROPORTIONS)
+
     def _begin(self, shape: StepShape, actual_s: float) -> None:
-        self._unit_s = self._shortest_unit_s = actual_s / float(np.array(features(shape)) @ PROPORTIONS)
+        self._unit_s = self._typical_unit_s = self._shortest_unit_s = actual_s / float(
+            np.array(features(shape)) @ PROPORTIONS
+        )
         self._filter = LeastSquares(self._unit_s * PROPORTIONS, prior_root(self._unit_s, PRESUMED_NOISE))
         self._coefficients_s = self._filter.free.tolist()
+        self._foreseen = None
 
     def _foresee(self, shape: StepShape) -> _Foreseen:
         """Once a step: what predicting works out, learning needs again."""
@@ -252,6 +287,7 @@ class StepTimeRegressor(Regressor):
         projected = self._filter.project(row)
         always_s, mixed_s = term_sums_s(self._coefficients_s, terms)
         factors = self._decode.next_factor, self._mixed.next_factor
+        lasting = self._decode.lasting.value, self._mixed.lasting.value
         summed_s = larger(float(always_s + mixed_s), self._floor_s)
         self._foreseen = _Foreseen(
             shape=shape,
@@ -260,6 +296,7 @@ class StepTimeRegressor(Regressor):
             projected=projected,
             summed_s=summed_s,
             expected_s=float(expected_s(always_s, mixed_s, terms, factors, self._floor_s)),
+            later_s=float(expected_s(always_s, mixed_s, terms, lasting, self._floor_s)),
             doubt=float(doubt_squares(float(projected.dot(projected)) / (summed_s * summed_s))),
         )
         return self._foreseen
@@ -267,19 +304,26 @@ class StepTimeRegressor(Regressor):
     def _update(self, seen: _Foreseen, actual_s: float) -> None:
         assert self._filter is not None
         self._foreseen = None
-        self._filter.learn(seen.row, seen.projected, actual_s, 1.0 + FIRST_STEP_NOISE / (1.0 + self._steps) ** 2)
+        size_s = max(actual_s, seen.expected_s / MOST_SPEEDUP)
+        noise = 1.0 + FIRST_STEP_NOISE / (1.0 + self._steps) ** 2
+        self._filter.learn(seen.row, seen.projected, actual_s, size=size_s, noise=noise)
         self._steps += 1
         if self._steps_since_drift is not None:
             self._steps_since_drift += 1
         if seen.doubt > NEWS or self._steps % STEPS_BETWEEN_BINDINGS == 0:
             self._coefficients_s = self._filter.constrained().tolist()
-            unit_s = actual_s / float(seen.row.dot(PROPORTIONS))
+            unit_s = size_s / float(seen.row.dot(PROPORTIONS))
+            self._typical_unit_s += UNIT_GAIN * (unit_s - self._typical_unit_s)
+            self._filter.prior_scale = self._typical_unit_s / self._unit_s
             self._shortest_unit_s = min(unit_s, self._shortest_unit_s * (1.0 + SHORTEST_FADES))
 
-    def _loosen(self, widening: float) -> None:
-        """Speed has changed: learn fast again, first of all by how much."""
+    def _loosen(self, widening: float, *, mixed: bool = False) -> None:
+        """Speed has changed, perhaps of `mixed` steps alone: learn fast again, first of all by how much."""
         assert self._filter is not None
         along = SCALE_DEVIATION / PRESUMED_NOISE * np.array(self._coefficients_s)
+        if mixed:
+            columns = mixed_columns(self._typical_unit_s, PRESUMED_NOISE)
+            along = np.column_stack((along, along * OF_PREFILL, columns))
         self._filter.loosen(widening, along)
         self._decode.reset_factors()
         self._mixed.reset_factors()

@@ -11,7 +11,7 @@ weights: 2e-6 (70B with grouped heads), 8e-6 (8B with grouped heads), more witho
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.steptime import FEATURES, TILE_TOKENS
+from shared.steptime import FEATURES, MIXED, TILE_TOKENS
 
 BALANCE_TOKENS = 160
 """So many tokens take as long to compute as the weights to read."""
@@ -44,6 +44,12 @@ PROPORTIONS: NDArray[np.float64] = np.array([_MEAN_AND_DEVIATION.get(name, _ELSE
 _DEVIATIONS: NDArray[np.float64] = np.array([_MEAN_AND_DEVIATION.get(name, _ELSE)[1] for name in FEATURES])
 _SCALE_DEVIATION = 3.0
 """Of all together, as a fraction: one step says little of how long the unit is."""
+
+
+def mixed_columns(unit_s: float, noise: float) -> NDArray[np.float64]:
+    """The prior's doubt about the features of mixed steps alone; shape (d, 4), in units of a relative noise."""
+    columns: NDArray[np.float64] = (unit_s / noise * np.diag(_DEVIATIONS))[:, -len(MIXED) :]
+    return columns
 
 
 def prior_root(unit_s: float, noise: float) -> NDArray[np.float64]:

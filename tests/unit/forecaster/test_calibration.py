@@ -59,8 +59,8 @@ def test_an_even_engine_keeps_a_least_noise():
     assert spread.upper >= 0
 
 
-def taught(regime: Regime, ratios: list[float]) -> list[float]:
-    return [regime.learn(ratio, 1.0, regime.next_factor, 0.0) for ratio in ratios]
+def taught(regime: Regime, ratios: list[float]) -> list[bool]:
+    return [regime.learn(ratio, 1.0, regime.next_factor, regime.lasting.value, 0.0) for ratio in ratios]
 
 
 def test_the_next_step_is_foreseen_by_the_last_ones_where_they_have_much_in_common():

@@ -100,8 +100,9 @@ def test_the_floor_is_a_fraction_of_the_weights_reading_even_where_only_long_ste
 
 def test_capacity_is_the_highest_rate_of_late_and_survives_a_quiet_spell():
     model = EngineModel("a")
-    model.observe(decode_step(0, batch_size=64, duration_ms=20.0))
-    for step in range(1, 600):
+    for step in range(20):
+        model.observe(decode_step(step, batch_size=64, duration_ms=20.0))
+    for step in range(20, 600):
         model.observe(decode_step(step, batch_size=1, duration_ms=10.0))
     assert model.forecast(0.0).capacity_tokens_per_s == pytest.approx(3200, rel=0.1)
 
@@ -121,6 +122,13 @@ def test_a_step_that_no_engine_could_have_run_is_not_learned(report):
     model = EngineModel("a")
     assert model.observe(report) is None
     assert model.steps_learned == 0
+
+
+def test_a_report_of_hardly_any_time_is_no_capacity():
+    model = trained("a", 200)
+    before = model.forecast(0.0).capacity_tokens_per_s
+    model.observe(decode_step(201, batch_size=8, duration_ms=1e-3))
+    assert model.forecast(0.0).capacity_tokens_per_s < 1.5 * before
 
 
 def test_an_engine_of_a_known_kind_is_foreseen_like_its_kin_before_its_first_step():

@@ -25,7 +25,7 @@ def batch_solution(x: np.ndarray, durations: np.ndarray, mean: np.ndarray, root:
 def learned(x: np.ndarray, durations: np.ndarray, mean: np.ndarray, root: np.ndarray) -> LeastSquares:
     filter_ = LeastSquares(mean, root)
     for row, duration in zip(x, durations.tolist(), strict=True):
-        filter_.learn(row, filter_.project(row), duration)
+        filter_.learn(row, filter_.project(row), duration, size=duration)
     return filter_
 
 
@@ -64,15 +64,22 @@ def test_no_direction_becomes_less_certain_than_the_prior_was():
     filter_ = LeastSquares(np.ones(3), root)
     for _ in range(30_000):
         row = np.array([1.0, 0.0, 0.0])
-        filter_.learn(row, filter_.project(row), 1.0)
+        filter_.learn(row, filter_.project(row), 1.0, size=1.0)
     variances = np.diag(filter_.root @ filter_.root.T)
     assert variances[1:] == pytest.approx([25.0, 0.01], rel=0.06)
 
 
 def test_loosening_widens_all_directions_and_one_more():
-    filter_ = LeastSquares(np.ones(3), np.eye(3))
+    filter_ = LeastSquares(np.ones(3), 10 * np.eye(3))
+    filter_.root = np.asfortranarray(np.eye(3))
     filter_.loosen(4.0, np.array([3.0, 0.0, 0.0]))
     assert filter_.root @ filter_.root.T == pytest.approx(np.diag([13.0, 4.0, 4.0]))
+
+
+def test_loosening_goes_no_further_than_the_prior():
+    filter_ = LeastSquares(np.ones(3), np.eye(3))
+    filter_.loosen(4.0, np.array([3.0, 0.0, 0.0]))
+    assert filter_.root @ filter_.root.T == pytest.approx(np.eye(3))
 
 
 def test_the_triangle_is_a_root_of_the_same_covariance():

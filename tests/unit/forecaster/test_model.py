@@ -85,6 +85,53 @@ def test_a_change_of_speed_is_noticed_and_followed_within_fifty_steps(slowness):
         assert float(regressor.predict(shape).expected_s) == pytest.approx(slowness * law(shape), rel=0.1)
 
 
+@pytest.mark.parametrize("slowness", [1.5, 2.0])
+def test_a_change_in_mixed_steps_alone_is_followed_by_them_alone(slowness):
+    regressor = learned(random_shapes(3000), noise=0.01)
+    for shape in random_shapes(120, seed=3):
+        regressor.learn(shape, (slowness if shape.prefill_seqs else 1.0) * law(shape))
+    assert regressor.steps_since_drift is not None
+    for shape in random_shapes(50, seed=4):
+        expected_s = (slowness if shape.prefill_seqs else 1.0) * law(shape)
+        assert float(regressor.predict(shape).expected_s) == pytest.approx(expected_s, rel=0.1)
+
+
+def test_a_report_of_hardly_any_time_does_not_outweigh_all_others():
+    regressor = learned(random_shapes(2000), noise=0.01)
+    regressor.learn(DECODE, 1e-6)
+    assert float(regressor.step_model().step_time_s(DECODE)) == pytest.approx(law(DECODE), rel=0.05)
+    for shape in random_shapes(50, seed=6):
+        assert float(regressor.step_model().step_time_s(shape)) == pytest.approx(law(shape), rel=0.1)
+
+
+def test_a_first_step_of_hardly_any_time_does_not_bound_what_can_be_learned():
+    regressor = StepTimeRegressor()
+    for number, shape in enumerate(random_shapes(3000)):
+        regressor.learn(shape, law(shape) * (1.0 if number else 1e-4))
+    for shape in random_shapes(50, seed=6):
+        assert float(regressor.predict(shape).expected_s) == pytest.approx(law(shape), rel=0.03)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"free_s": (0.1,)},
+        {"root_s": ((0.0,) * len(FEATURES),) * len(FEATURES)},
+        {"bound": (99,)},
+        {"bound": (1, 1)},
+        {"steps": -1},
+        {"unit_s": 0.0},
+        {"coefficients_s": (-1.0,) * len(FEATURES)},
+    ],
+)
+def test_numbers_that_cannot_be_a_regressors_are_not_read(changes):
+    state = learned(random_shapes(50)).state
+    assert state is not None
+    spoiled = msgspec.to_builtins(state) | changes
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(msgspec.json.encode(spoiled), type=RegressorState)
+
+
 def test_stalls_of_single_steps_neither_count_as_drift_nor_spoil_the_law():
     regressor, chance = StepTimeRegressor(), random.Random(3)
     for number, shape in enumerate(random_shapes(2000)):
@@ -160,7 +207,7 @@ def test_what_was_learned_of_other_features_is_refused_by_name():
     state = learned(random_shapes(5)).state
     assert state is not None
     with pytest.raises(ValueError, match="per_moon_phase"):
-        StepTimeRegressor().restore(msgspec.structs.replace(state, features=("base", "per_moon_phase")))
+        StepTimeRegressor().restore(msgspec.structs.replace(state, features=("per_moon_phase", *FEATURES[1:])))
 
 
 def test_an_engine_starts_from_one_of_its_kind_but_trusts_it_less():
