@@ -9,11 +9,11 @@ import numpy as np
 
 from shared.steptime import StepShape
 
-LONGEST_STEP_MS = 1000.0
+SHORTEST_STEP_MS, LONGEST_STEP_MS = 1e-3, 1000.0
 """Longer ones are an engine's start, not its work."""
 
-Tokens = Annotated[int, msgspec.Meta(ge=0)]
-ChunkTokens = Annotated[int, msgspec.Meta(ge=1)]
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+ChunkTokens = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 
 
 class LoggedStep(msgspec.Struct, frozen=True):
@@ -73,12 +73,16 @@ def parse_step(line: bytes) -> LoggedStep | None:
     Raises:
         ValueError: the row is not JSON, lacks a field, or contradicts itself.
     """
-    row = msgspec.json.decode(line, type=_Row)
+    try:
+        row = msgspec.json.decode(line, type=_Row)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
     if len(row.chunk_sizes) != len(row.all_computed_tokens):
         raise ValueError(f"{len(row.chunk_sizes)} chunk_sizes, but {len(row.all_computed_tokens)} all_computed_tokens")
-    if not row.chunk_sizes or not row.model_run_duration_ms or row.model_run_duration_ms > LONGEST_STEP_MS:
+    duration_ms = row.model_run_duration_ms
+    if not row.chunk_sizes or duration_ms is None or not SHORTEST_STEP_MS <= duration_ms <= LONGEST_STEP_MS:
         return None
-    duration_s = row.model_run_duration_ms / 1e3
+    duration_s = duration_ms / 1e3
     return LoggedStep(_shape(row), duration_s, row.timestamp + duration_s)
 
 

@@ -12,11 +12,14 @@ lens, prism and the simulator evaluate them here, for one batch or for thousands
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, overload
+from typing import Annotated, Any, NamedTuple, overload
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+Positive = Annotated[float, msgspec.Meta(gt=0.0, le=100.0)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0.0, le=1e3)]
 
 Array = NDArray[np.floating[Any]]
 Number = float | Array
@@ -70,7 +73,7 @@ def features(shape: StepShape) -> tuple[Number, ...]:
     Written in operators that mean the same for a number and for an array, so that one step and thousands of
     candidates take the same path.
     """
-    seqs, tokens, kv_tokens, attention_work, prefill_seqs = shape
+    seqs, tokens, kv_tokens, attention_work, prefill_seqs = (1.0 * field for field in shape)  # integers might wrap
     mixed = 1.0 * (prefill_seqs > 0.0)
     return (
         1.0,
@@ -80,7 +83,7 @@ def features(shape: StepShape) -> tuple[Number, ...]:
         kv_tokens,
         attention_work,
         *((tokens - knee) * (tokens > knee) for knee in KNEES_TOKENS),
-        -(-tokens // TILE_TOKENS) - 1.0,
+        (tokens > TILE_TOKENS) * (-(-tokens // TILE_TOKENS) - 1.0),
         *(1.0 * (tokens > above) for above in GRAPH_TOKENS),
         mixed,
         prefill_seqs,
@@ -97,13 +100,13 @@ def _padded(seqs: Number) -> Number:
 class Residuals(msgspec.Struct, frozen=True, kw_only=True):
     """How actual times lie about the sum of the terms, in one regime."""
 
-    factor: float = 1.0
+    factor: Positive = 1.0
     """Actual over summed terms, of late."""
-    deviation: float = 0.1
+    deviation: Positive = 0.1
     """Standard deviation of ln(actual ÷ predicted) where the model knows its ground."""
-    lower: float = 1.645
+    lower: NotNegative = 1.645
     """0.05 quantile of ln(actual ÷ predicted), so many deviations below 0."""
-    upper: float = 1.645
+    upper: NotNegative = 1.645
     """0.95 quantile, so many above."""
 
 
@@ -131,7 +134,7 @@ class StepModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @property
     def upper_ratio(self) -> float:
         """The 0.95 quantile of actual over predicted time on known ground, of the less certain regime."""
-        return math.exp(max(regime.upper * regime.deviation for regime in (self.decode, self.mixed)))
+        return min(math.exp(max(r.upper * r.deviation for r in (self.decode, self.mixed))), MOST_DOUBT)
 
     def step_time_s(self, shape: StepShape) -> Number:
         """Expected duration of the step, or of each candidate."""
@@ -174,7 +177,7 @@ class StepModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 def step_times_s(models: Sequence[StepModel], shape: StepShape) -> Array:
     """Expected duration of a step on each of many engines: the last axis of `shape` runs along `models`."""
-    coefficients_s = np.array([model.coefficients_s for model in models]).T
+    coefficients_s = np.array([model.coefficients_s for model in models]).reshape(-1, len(FEATURES)).T
     factors = (
         np.array([model.decode.factor for model in models]),
         np.array([model.mixed.factor for model in models]),

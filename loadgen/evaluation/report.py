@@ -66,7 +66,7 @@ def _cells(result: Result) -> tuple[str, ...]:
         NOTHING if result.width90_ms is None else f"{result.width90_ms:.2f}",
         f"{result.learn_us:,.0f}",
         f"{result.predict_us:.2f}",
-        "never" if result.recovery_steps is None else str(result.recovery_steps),
+        NOTHING if result.recovery_steps is None else str(result.recovery_steps),
     )
 
 

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from shared.engine_state import EngineState
 from shared.forecast import Forecast, ModelHealth
+from shared.steptime import FEATURES
 from tests.servers import free_port
 from tests.unit.prism.builders import state
 
@@ -69,7 +70,7 @@ class FakeEngine:
             health=health,
             steps_learned=1000,
             mape=0.02,
-            coefficients_ms={"base": base_ms, "per_sequence": 0.1, "per_token": 0.05},
+            coefficients_ms={**dict.fromkeys(FEATURES, 0.0), "base": base_ms, "per_sequence": 0.1, "per_token": 0.05},
             uncertainty_ms={},
             floor_ms=base_ms,
             capacity_tokens_per_s=1000.0,

@@ -1,5 +1,6 @@
 import math
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -16,7 +17,10 @@ from shared.steptime import (
     features,
     step_times_s,
 )
+from shared.wire import UnreadableMessage, decode
 from tests.step_models import step_model
+
+KNOWN = dict.fromkeys(FEATURES, 0.0)
 
 
 def model(
@@ -165,15 +169,50 @@ def forecast(health: ModelHealth, coefficients_ms: dict[str, float]) -> Forecast
 
 
 def test_a_forecast_carries_its_step_model_in_seconds():
-    carried = forecast(ModelHealth.HEALTHY, {"base": 8.0, "per_token": 2.0}).step_model()
+    carried = forecast(ModelHealth.HEALTHY, KNOWN | {"base": 8.0, "per_token": 2.0}).step_model()
     assert carried.step_time_s(StepShape(1, 4)) == pytest.approx(0.016)
     assert carried.floor_s == 0.004
     assert carried.upper_ratio == pytest.approx(math.exp(0.2))
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"coefficients_ms": {**KNOWN, "base": -1.0}},
+        {"coefficients_ms": {**KNOWN, "base": 1e308}},
+        {"floor_ms": 0.0},
+        {"decode": {"deviation": 0.0}},
+        {"mixed": {"factor": -0.5}},
+        {"doubt_ms": [[1e300]]},
+    ],
+)
+def test_a_forecast_that_no_engine_could_have_is_not_read(field):
+    good = msgspec.to_builtins(forecast(ModelHealth.HEALTHY, KNOWN))
+    decode(msgspec.json.encode(good), Forecast)
+    with pytest.raises(UnreadableMessage):
+        decode(msgspec.json.encode(good | field), Forecast)
+
+
+def test_a_doubt_that_is_not_a_triangle_of_all_features_makes_the_forecast_the_priors():
+    cut = msgspec.structs.replace(forecast(ModelHealth.HEALTHY, KNOWN), doubt_ms=((1.0,), (1.0, 2.0)))
+    assert cut.step_model() == PRIOR
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.uint64, np.int32, np.float32])
+def test_shapes_of_any_number_type_mean_the_same(kind):
+    shapes = StepShape(*np.array([[3, 300, 1000, 50_000, 2], [9, 9, 500, 0, 0]]).T.astype(kind))
+    plain = [MODEL.step_time_s(shape) for shape in (StepShape(3, 300, 1000, 50_000, 2), StepShape(9, 9, 500))]
+    assert MODEL.step_time_s(shapes) == pytest.approx(plain)
+
+
+def test_no_engines_take_no_times():
+    assert step_times_s([], StepShape(1, 1)).shape == (0,)
 
 
 def test_a_cold_engine_is_taken_to_be_slow_not_fast():
     assert forecast(ModelHealth.COLD, {"base": 8.0}).step_model() == PRIOR
 
 
-def test_a_law_of_other_features_is_not_half_believed():
-    assert forecast(ModelHealth.HEALTHY, {"base": 8.0, "per_moon_phase": 1.0}).step_model() == PRIOR
+@pytest.mark.parametrize("features", [{"base": 8.0}, dict.fromkeys(FEATURES, 1.0) | {"per_moon_phase": 1.0}])
+def test_a_law_of_other_features_is_not_half_believed(features):
+    assert forecast(ModelHealth.HEALTHY, features).step_model() == PRIOR
