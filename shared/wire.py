@@ -34,7 +34,7 @@ def decode(data: bytes, kind: type[MessageType]) -> MessageType:
     """
     try:
         message = msgspec.json.decode(data, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise UnreadableMessage(f"{kind.__name__}: {error}") from error
     if not OLDEST_READABLE_VERSION <= message.v <= SCHEMA_VERSION:
         readable = f"{OLDEST_READABLE_VERSION}…{SCHEMA_VERSION}"

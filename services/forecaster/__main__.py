@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import secrets
 
 import structlog
@@ -23,6 +24,8 @@ from shared.logs import configure_logs
 from shared.settings import load
 
 log = structlog.get_logger()
+
+STOP_S = 5.0
 
 
 async def main(settings: ForecasterSettings) -> None:
@@ -55,19 +58,22 @@ async def main(settings: ForecasterSettings) -> None:
     channel = add_agent(app, learner, taught)
 
     with stop_signals() as stop:
-        await app.start()
-        gc.freeze()  # what is there now stays; to look through all of it again would hold learning up for 100 ms
-        async with background(publisher.run(), share.run()):
-            await app.add_runtime_dependency(source)
-            await app.wait(stop.wait())
-            if app.crash_reason is not None:
-                raise app.crash_reason
-        engines = {model.engine: model.steps_learned for model in learner.models}
-        with contextlib.suppress(*REDIS_TROUBLE):
-            await share.leave()
-        await source.stop()
-        await store.close()
-        await app.stop()
+        try:
+            await app.start()
+            gc.freeze()  # what is there now stays; to look through all of it again would hold learning up for 100 ms
+            async with background(publisher.run(), share.run()):
+                await app.add_runtime_dependency(source)
+                await app.wait(stop.wait())
+                if app.crash_reason is not None:
+                    raise app.crash_reason
+            engines = {model.engine: model.steps_learned for model in learner.models}
+            with contextlib.suppress(*REDIS_TROUBLE):
+                await share.leave()
+        finally:  # the web server has a thread of its own, which would answer for a service that is no more
+            async with asyncio.timeout(STOP_S):
+                await source.stop()
+                await store.close()
+                await app.stop()
     log.info("left", engines=engines)
 
 
@@ -76,4 +82,8 @@ if __name__ == "__main__":
     configure_logs("forecaster", forecaster_settings.log_level)
     for chatty in ("faust", "mode"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    asyncio.run(main(forecaster_settings))
+    try:
+        asyncio.run(main(forecaster_settings))
+    except Exception:
+        log.exception("failed")
+        os._exit(1)  # at once, whatever threads there still are; others take over when the leases expire

@@ -9,6 +9,7 @@ import prometheus_client
 from faust import web
 from faust.types import ChannelT, StreamT
 
+from services.forecaster.intake import unexpected
 from services.forecaster.learner import Arrived, Learner, Lesson
 from services.forecaster.metrics import ForecasterMetrics
 from shared.lifecycle import Readiness
@@ -66,15 +67,31 @@ def add_agent(app: ForecasterApp, learner: Learner, taught: Callable[[Lesson], N
     """The agent that predicts, then learns; what is sent to the channel that comes back, it learns in order."""
     channel: ChannelT[Batch] = app.channel(maxsize=MOST_BATCHES)
 
+    async def teach(batch: Batch) -> None:
+        for number, arrived in enumerate(batch, start=1):
+            lesson = _learned(learner, arrived)
+            if lesson is not None:
+                taught(lesson)
+            if number % MESSAGES_A_TURN == 0:
+                await asyncio.sleep(0)  # beats and writes must not wait for a whole batch
+
     @app.agent(channel)
     async def learn(batches: StreamT[Batch]) -> None:
         async for batch in batches:
-            for number, arrived in enumerate(batch, start=1):
-                lesson = learner.learn(arrived)
-                if lesson is not None:
-                    taught(lesson)
-                if number % MESSAGES_A_TURN == 0:
-                    await asyncio.sleep(0)  # beats and writes must not wait for a whole batch
+            try:
+                await teach(batch)
+            except Exception as error:
+                await app.crash(error)  # begun anew, an agent would go on behind a gap
+                raise
 
     app.flow_control.resume()  # without Kafka nothing else does, and the channel would wait for ever
     return channel
+
+
+def _learned(learner: Learner, arrived: Arrived) -> Lesson | None:
+    """One message may be anything; it must not end the service on every replica in turn."""
+    try:
+        return learner.learn(arrived)
+    except Exception as error:  # noqa: BLE001
+        lease, position, engine, _ = arrived
+        return Lesson(lease, position, engine, set_aside=unexpected(b"", error).set_aside)

@@ -11,7 +11,7 @@ from nats.aio.msg import Msg
 from services.forecaster.broker import NATS_TROUBLE, ask, engine_in
 from services.forecaster.engine_model import Position
 from services.forecaster.follower import Delivery, Follower
-from services.forecaster.intake import read
+from services.forecaster.intake import Reading, read, unexpected
 from services.forecaster.learner import Arrived
 
 GATHER_S = 0.002
@@ -95,7 +95,7 @@ class Inbox:
             return None
         engine = engine_in(message.subject)
         position = Position(follower.stream, delivery.stream_sequence)
-        return Arrived(follower.lease, position, engine, read(engine, message.data))
+        return Arrived(follower.lease, position, engine, _read(engine, message.data))
 
     def _note_status(self, message: Msg, now_s: float) -> None:
         follower = self.followers.get(message.subject.rpartition(".")[2])
@@ -103,3 +103,11 @@ class Inbox:
             follower.note_status(message.headers or {}, now_s)
             if follower.problem is not None:
                 self._troubled()
+
+
+def _read(engine: str, data: bytes) -> Reading:
+    """One message may be anything; it must not end the service on every replica in turn."""
+    try:
+        return read(engine, data)
+    except Exception as error:  # noqa: BLE001
+        return unexpected(data, error)

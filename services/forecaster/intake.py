@@ -12,6 +12,8 @@ from shared.wire import Message, UnreadableMessage, decode
 MOST_BYTES = 512 * 1024
 """Several times what 256 reports take; a longer message would hold up the others while it is learned."""
 MOST_BYTES_KEPT = 1024
+MOST_CHARACTERS = 200
+"""Of a name, and of what is told of a problem."""
 LARGEST_NUMBER = 2**53
 """Of a message, in its lens's count."""
 
@@ -70,26 +72,35 @@ def read(engine: str, data: bytes) -> Reading:
         )
     if not 0 < reading.telemetry.sequence < LARGEST_NUMBER:
         return _nothing(Reason.UNREADABLE, f"message number {reading.telemetry.sequence}", data)
+    for field, name in (("engine", engine), ("lens", reading.telemetry.lens), ("kind", reading.telemetry.kind)):
+        if len(name) > MOST_CHARACTERS:
+            return _nothing(Reason.UNREADABLE, f"{field} has {len(name)} characters; at most {MOST_CHARACTERS}", data)
     return reading
+
+
+def unexpected(data: bytes, error: Exception) -> Reading:
+    """A message that could not even be refused in the ordinary way."""
+    return _nothing(Reason.UNREADABLE, f"{type(error).__name__}: {error}", data)
 
 
 def impossible(step: StepReport) -> SetAside:
     """A step that no engine could have run."""
-    return SetAside(Reason.IMPOSSIBLE_STEP, problem_of(step) or "not learnable", _first_of(step))
+    return _set_aside(Reason.IMPOSSIBLE_STEP, problem_of(step) or "not learnable", msgspec.json.encode(step))
 
 
 def breaking(step: StepReport, error: Exception) -> SetAside:
     """A step that the engine's model broke on, which is begun anew."""
-    return SetAside(Reason.BREAKING_STEP, f"model begun anew: {error}", _first_of(step))
+    return _set_aside(Reason.BREAKING_STEP, f"model begun anew: {error}", msgspec.json.encode(step))
 
 
-def _first_of(step: StepReport) -> bytes:
-    return msgspec.json.encode(step)[:MOST_BYTES_KEPT]
+def absurd_number(sequence: int) -> SetAside:
+    """A message whose number is far from the one before, which no lens counts to in between."""
+    return _set_aside(Reason.UNREADABLE, f"message number {sequence} is far from the one before", b"")
 
 
 def too_many_engines(engine: str, most: int) -> SetAside:
     """Telemetry of one engine more than are learned."""
-    return SetAside(Reason.TOO_MANY_ENGINES, f"{engine!r} is one more than the {most} that are learned", b"")
+    return _set_aside(Reason.TOO_MANY_ENGINES, f"{engine!r} is one more than the {most} that are learned", b"")
 
 
 def _one_by_one(envelope: _Envelope) -> Reading:
@@ -98,8 +109,8 @@ def _one_by_one(envelope: _Envelope) -> Reading:
     for raw in envelope.reports:
         try:
             reports.append(msgspec.json.decode(raw, type=Report))
-        except msgspec.MsgspecError as error:
-            set_aside.append(SetAside(Reason.BAD_REPORT, str(error), bytes(raw)[:MOST_BYTES_KEPT]))
+        except (msgspec.MsgspecError, RecursionError) as error:
+            set_aside.append(_set_aside(Reason.BAD_REPORT, str(error), bytes(raw)))
     telemetry = Telemetry(
         engine=envelope.engine,
         lens=envelope.lens,
@@ -111,4 +122,8 @@ def _one_by_one(envelope: _Envelope) -> Reading:
 
 
 def _nothing(reason: Reason, problem: str, data: bytes) -> Reading:
-    return Reading(None, (SetAside(reason, problem, data[:MOST_BYTES_KEPT]),))
+    return Reading(None, (_set_aside(reason, problem, data),))
+
+
+def _set_aside(reason: Reason, problem: str, data: bytes) -> SetAside:
+    return SetAside(reason, problem[:MOST_CHARACTERS], data[:MOST_BYTES_KEPT])

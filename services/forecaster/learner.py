@@ -5,10 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from services.forecaster.engine_model import EngineModel, Observation, Position
-from services.forecaster.intake import Reading, SetAside, breaking, impossible, too_many_engines
+from services.forecaster.intake import Reading, SetAside, absurd_number, breaking, impossible, too_many_engines
 from services.forecaster.model import RegressorState
 from services.forecaster.sharing import Lease
+from shared.forecast import ModelHealth
 from shared.telemetry import RequestReport, StepReport, Telemetry
+
+BROKEN_MODEL = (ArithmeticError, ValueError, LookupError, TypeError)
+"""What a model raises in whose numbers something is wrong."""
 
 
 class Arrived(NamedTuple):
@@ -89,8 +93,9 @@ class Learner:
         self.held[lease.partition] = Held(lease, position, models)
 
     def renew(self, lease: Lease) -> None:
-        """Go on from memory, under another lease."""
-        self.held[lease.partition].lease = lease
+        """Go on from memory, under another lease; does nothing where the partition is not held any more."""
+        if (held := self.held.get(lease.partition)) is not None:
+            held.lease = lease
 
     def drop(self, partition: int) -> None:
         """The partition is another's now; does nothing where it is not held."""
@@ -105,6 +110,12 @@ class Learner:
         for model in held.models.values():
             if model.position.stream == end.stream and model.position.sequence > end.sequence:
                 model.position = end
+
+    def begin_anew(self, partition: int, engine: str) -> None:
+        """The engine's model is broken: have one in its place that knows nothing but how far telemetry was learned."""
+        models = self.held[partition].models
+        broken, models[engine] = models[engine], EngineModel(engine, models[engine].kind)
+        models[engine].position = broken.position
 
     def learn(self, arrived: Arrived) -> Lesson | None:
         """Learn a message; None where it was learned before, or is not this replica's to learn."""
@@ -123,6 +134,8 @@ class Learner:
         if model is None:
             refused = too_many_engines(engine, self._most_engines)
             return Lesson(lease, position, engine, set_aside=(*set_aside, refused))
+        if model.doubts(position, telemetry.lens, telemetry.sequence):
+            return Lesson(lease, position, engine, set_aside=(*set_aside, absurd_number(telemetry.sequence)))
         if not model.advance(position, telemetry.lens, telemetry.sequence):
             self._count_duplicate(model, position)
             return Lesson(lease, position, engine, set_aside=set_aside)
@@ -133,14 +146,21 @@ class Learner:
         if model is None and self.num_engines >= self._most_engines:
             return None
         if model is None or (not model.steps_learned and model.kind != kind):
-            model = held.models[engine] = EngineModel(engine, kind, self._kin(kind))
+            model = held.models[engine] = self._new_model(engine, kind)
         model.kind = kind or model.kind
         return model
 
+    def _new_model(self, engine: str, kind: str) -> EngineModel:
+        try:
+            return EngineModel(engine, kind, self._kin(kind))
+        except BROKEN_MODEL:  # its kin's, which will show it itself
+            return EngineModel(engine, kind)
+
     def _kin(self, kind: str) -> RegressorState | None:
         """Of the engine of this kind that was learned from most steps, among those that this replica holds."""
-        alike = [model for model in self.models if kind and model.kind == kind and model.example is not None]
-        return max(alike, key=lambda model: model.steps_learned).example if alike else None
+        alike = (model for model in self.models if kind and model.kind == kind and model.health is ModelHealth.HEALTHY)
+        best = max(alike, key=lambda model: model.steps_learned, default=None)
+        return best.example if best is not None else None
 
     def _count_duplicate(self, model: EngineModel, position: Position) -> None:
         """Unless the engine is only ahead of its partition, as where one of its neighbours is learned anew."""
@@ -167,7 +187,7 @@ class Learner:
         models, engine = self.held[arrived.lease.partition].models, arrived.engine
         try:
             observation = models[engine].observe(step)
-        except (ArithmeticError, ValueError) as error:
+        except BROKEN_MODEL as error:
             models[engine] = EngineModel(engine, telemetry.kind)
             models[engine].advance(arrived.position, telemetry.lens, telemetry.sequence)
             return breaking(step, error)

@@ -10,10 +10,11 @@ import structlog
 
 from services.forecaster.learner import Learner, Lesson
 from services.forecaster.outbox import Outbox, Portion
-from services.forecaster.portions import fields, made_forecasts
-from services.forecaster.sharing import Replica
+from services.forecaster.portions import fields, make
+from services.forecaster.sharing import Lease, Replica
 from services.forecaster.store import REDIS_TROUBLE, Refused, Store
 from shared.lifecycle import Readiness
+from shared.names import unreadable_model_key
 
 log = structlog.get_logger()
 
@@ -59,7 +60,7 @@ class Publisher:
         self._refused = refused
         self._news = asyncio.Event()
         self._writing = asyncio.Lock()
-        self._unanswered: bytes | None = None
+        self._unanswered: dict[Lease, msgspec.Raw] = {}
 
     def note(self, lesson: Lesson) -> None:
         """Something was learned; its forecast will be written within 20 ms and the time of a write."""
@@ -68,8 +69,7 @@ class Publisher:
 
     def restate(self, partitions: Iterable[int]) -> None:
         """Redis may have lost what was written of these partitions: all of it is written again."""
-        for partition in partitions:
-            held = self._learner.held[partition]
+        for held in [self._learner.held[partition] for partition in partitions if partition in self._learner.held]:
             self.outbox.restate(held.lease, held.models)
         self._news.set()
 
@@ -103,7 +103,8 @@ class Publisher:
             now_s = time.monotonic()
             portions = [self.outbox.take_all(p, now_s) for p in partitions if p in self._learner.held]
             if portions:
-                await self._send(self._encoded(portions, release=True))
+                self._unanswered = self._encoded(portions, release=True)
+                await self._send_unanswered()
 
     async def _write_due(self) -> float:
         """Write what is due; returns the processor time that preparing it took from learning, s."""
@@ -116,28 +117,31 @@ class Publisher:
                 self._news.clear()
             if not portions:
                 return 0.0
-            encoded = self._encoded(portions, release=False)
+            self._unanswered = self._encoded(portions, release=False)
             cost_s = time.thread_time() - began_at_s
-            await self._send(encoded)
+            await self._send_unanswered()
             return cost_s
 
     async def _send_unanswered(self) -> None:
-        if self._unanswered is not None:
-            await self._send(self._unanswered)
-
-    async def _send(self, encoded: bytes) -> None:
-        self._unanswered = encoded
-        refused = await self._store.write(encoded)
-        self._unanswered = None
+        """But for what was of a lease that has ended since; it is written anew, or learned again by another."""
+        leases = set(self._learner.leases.values())
+        portions = [encoded for lease, encoded in self._unanswered.items() if lease in leases]
+        refused = await self._store.write(msgspec.msgpack.encode(portions)) if portions else ()
+        self._unanswered = {}
         for refusal in refused:
             self._refused(refusal)
 
-    def _encoded(self, portions: Iterable[Portion], *, release: bool) -> bytes:
+    def _encoded(self, portions: Iterable[Portion], *, release: bool) -> dict[Lease, msgspec.Raw]:
         written_at_s = self._store.time_s
-        encoded = []
+        encoded = {}
         for portion in portions:
-            held = self._learner.held[portion.lease.partition]
-            forecasts = made_forecasts(portion, held.models, written_at_s)
-            self.outbox.wrote(portion.lease.partition, forecasts)
-            encoded.append(fields(portion, forecasts, held, self._holder, release=release))
-        return msgspec.msgpack.encode(encoded)
+            partition = portion.lease.partition
+            made = make(portion, self._learner, written_at_s)
+            self.outbox.wrote(partition, made.forecasts)
+            for engine, problem in made.broken.items():
+                kept_as = unreadable_model_key(engine)
+                log.warning("model broken; its engine is learned anew", engine=engine, problem=problem, kept_as=kept_as)
+            position = self._learner.held[partition].position
+            written = fields(portion, made, position, self._holder, release=release)
+            encoded[portion.lease] = msgspec.Raw(msgspec.msgpack.encode(written))
+        return encoded

@@ -51,11 +51,15 @@ local function append(key, most, entry)
 end
 local refused = {}
 for _, portion in ipairs(cmsgpack.unpack(ARGV[1])) do
-  local partition, key, holder, epoch, values, stream, sequence, steps, requests, set_aside, release = unpack(portion)
+  local partition, key, holder, epoch, values, kept_aside, stream, sequence, steps, requests, set_aside, release = unpack(portion)
   local lease = redis.call("HMGET", key, "holder", "epoch", "stream", "sequence")
   if lease[1] ~= holder or lease[2] ~= epoch then
-    refused[#refused + 1] = {partition, lease[2] and 1 or 0}
+    refused[#refused + 1] = {partition, tonumber(epoch), lease[2] and 1 or 0}
   else
+    for i = 1, #kept_aside, 2 do
+      -- Without REPLACE: where this comes again, the model has been overwritten already.
+      redis.call("COPY", kept_aside[i], kept_aside[i + 1])
+    end
     if stream == "" then
       -- Forecasts alone come fifty times a second: too much for the append-only file, which has them of each save.
       redis.set_repl(redis.REPL_REPLICA)

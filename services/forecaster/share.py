@@ -9,7 +9,7 @@ import structlog
 from services.forecaster.engine_model import Position
 from services.forecaster.learner import Learner
 from services.forecaster.publish import Publisher
-from services.forecaster.sharing import BEAT_S, Moves, Replica, lost, moves
+from services.forecaster.sharing import BEAT_S, Moves, Replica, Standing, lost, moves
 from services.forecaster.source import TelemetrySource
 from services.forecaster.store import REDIS_TROUBLE, Refused, Store
 from shared.lifecycle import Readiness
@@ -41,6 +41,7 @@ class Share:
         self._readiness = readiness
         self._look = asyncio.Event()
         self._hesitant_until_s = 0.0
+        self._has_seen_leases = False
 
     def look(self) -> None:
         """Look soon how things stand."""
@@ -48,8 +49,9 @@ class Share:
 
     def refused(self, refusal: Refused) -> None:
         """A write has shown that a partition is not held any more."""
-        if not refusal.is_forgotten:
-            self._lose(refusal.partition)
+        partition = refusal.lease.partition
+        if not refusal.is_forgotten and self._learner.leases.get(partition) == refusal.lease:
+            self._lose(partition)
         self.look()
 
     async def run(self) -> None:
@@ -83,12 +85,13 @@ class Share:
         held = self._learner.leases
         standing = await self._store.beat(held.values(), self._learner.partitions)
         if self._store.is_new:
-            self._publisher.restate(tuple(self._learner.held))
+            self._publisher.restate(self._learner.held)
         taken, forgotten = lost(held, self._replica, standing.claims)
         for partition in taken:
             self._lose(partition)
-        if forgotten := tuple(partition for partition in forgotten if partition in self._learner.held):
+        if self._lost_leases(standing) or self._store.is_new or forgotten:
             self._hesitant_until_s = time.monotonic() + HESITATION_S
+        if forgotten := tuple(partition for partition in forgotten if partition in self._learner.held):
             await self._claim_again(forgotten)
         hesitant = time.monotonic() < self._hesitant_until_s
         todo = moves(standing, self._replica, self._learner.held, hesitant=hesitant)
@@ -96,6 +99,11 @@ class Share:
         await self._take(todo.take)
         self._tell(todo)
         return todo.look_again_s
+
+    def _lost_leases(self, standing: Standing) -> bool:
+        """Whether Redis had leases when it was last looked at and has none now, whoever held them."""
+        had, self._has_seen_leases = self._has_seen_leases, any(claim.epoch for claim in standing.claims)
+        return had and bool(standing.claims) and not self._has_seen_leases
 
     def _tell(self, todo: Moves) -> None:
         waiting = len(todo.wait) + len([partition for partition in todo.take if partition not in self._learner.held])

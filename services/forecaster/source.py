@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
 import faust
@@ -61,7 +61,10 @@ class TelemetrySource(faust.Service):
         deliver: Callable[[list[Arrived]], Awaitable[None]],
         noticed: Callable[[], None],
     ) -> None:
-        """`deliver` may take its time, and no more is asked for meanwhile; `noticed` is called when the stream was seen."""
+        """`deliver` may take its time, and no more is asked for meanwhile.
+
+        `noticed` is called when the stream was seen to have another number of partitions than the learner.
+        """
         super().__init__()
         self.stream: Stream | None = None
         self._nats_url = nats_url
@@ -107,12 +110,14 @@ class TelemetrySource(faust.Service):
         try:
             self._inbox.note_silence()
             await self._let_go(jetstream)
-            stream = self.stream or await self._seen_stream(jetstream)
+            leases = self._learner.leases
+            stream = self.stream if self._follows_all(leases.values()) else None
+            stream = stream or await self._seen_stream(jetstream)  # after the leases: nobody has learned beyond its end
             self._inbox.keep(f for f in self._inbox.followers.values() if f.stream == stream.created)
             if stream.partitions == self._learner.partitions:
-                followed = {follower.lease for follower in self._inbox.followers.values()}
-                for lease in [lease for lease in self._learner.leases.values() if lease not in followed]:
-                    await self._follow(connection, stream, lease)
+                for lease in leases.values():
+                    if not self._follows_all((lease,)):
+                        await self._follow(connection, stream, lease)
         except NATS_TROUBLE as error:
             self._readiness.lacks("nats", str(error) or type(error).__name__)
             self.stream = None
@@ -121,6 +126,9 @@ class TelemetrySource(faust.Service):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_AGAIN_S):
                     await self._stirred.wait()
+
+    def _follows_all(self, leases: Iterable[Lease]) -> bool:
+        return {follower.lease for follower in self._inbox.followers.values()}.issuperset(leases)
 
     async def _let_go(self, jetstream: JetStreamContext) -> None:
         leases = set(self._learner.leases.values())
@@ -135,12 +143,15 @@ class TelemetrySource(faust.Service):
 
     async def _seen_stream(self, jetstream: JetStreamContext) -> Stream:
         stream = await ensured_stream(jetstream, self._wanted.max_bytes, self._wanted.partitions)
-        if stream.partitions != self._wanted.partitions:
-            asked = self._wanted.partitions
-            log.warning("the stream has its own number of partitions", partitions=stream.partitions, asked_for=asked)
         self._readiness.has("nats")
         self.stream = stream
-        self._noticed()
+        if stream.partitions != self._learner.partitions:
+            asked = self._wanted.partitions
+            if stream.partitions != asked:
+                log.warning(
+                    "the stream has its own number of partitions", partitions=stream.partitions, asked_for=asked
+                )
+            self._noticed()
         return stream
 
     async def _follow(self, connection: Client, stream: Stream, lease: Lease) -> None:

@@ -37,7 +37,7 @@ MOST_STEPS_ENTRIES = 100
 MOST_REQUESTS_KEPT = 10_000
 MOST_SET_ASIDE_KEPT = 1_000
 
-UNRESTORABLE = (UnreadableMessage, ValueError, TypeError, LookupError, ArithmeticError)
+UNRESTORABLE = (UnreadableMessage, ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
 """What a stored model may raise that was written by another hand."""
 
 
@@ -59,7 +59,8 @@ class Stored(NamedTuple):
 class Refused(NamedTuple):
     """A write that came to nothing, as the lease is not this replica's any more."""
 
-    partition: int
+    lease: Lease
+    """Under which it was written."""
     is_forgotten: bool
     """Redis knows of no lease at all: it has lost it, nobody has taken it."""
 
@@ -129,7 +130,7 @@ class Store:
             ]
         )
         self._note_time(stamp)
-        return tuple(Refused(partition, not has_lease) for partition, has_lease in refused)
+        return tuple(Refused(Lease(partition, epoch), not has_lease) for partition, epoch, has_lease in refused)
 
     async def read(self, partitions: Iterable[int], of: int) -> Mapping[int, Stored]:
         """The models of these partitions out of so many; a model that cannot be read is put under another key."""
@@ -161,7 +162,7 @@ class Store:
         models = {}
         for engine, data in (await self._read_values(engines, model_key)).items():
             try:
-                models[engine] = EngineModel.restored(decode(data, EngineModelState))
+                models[engine] = _restored(engine, data)
             except UNRESTORABLE as error:
                 kept_as = unreadable_model_key(engine)
                 log.warning(
@@ -177,3 +178,10 @@ class Store:
     def _note_time(self, stamp: tuple[bytes, bytes]) -> None:
         seconds, microseconds = stamp
         self._server_ahead_s = int(seconds) + int(microseconds) / 1e6 - time.monotonic()
+
+
+def _restored(engine: str, data: bytes) -> EngineModel:
+    state = decode(data, EngineModelState)
+    if state.engine != engine:
+        raise ValueError(f"the model of {state.engine[:200]!r} under the key of {engine!r}")
+    return EngineModel.restored(state)

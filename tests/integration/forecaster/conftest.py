@@ -33,6 +33,7 @@ class ForecasterProcess:
     """`python -m services.forecaster`, in an empty working directory."""
 
     def __init__(self, nats_url: str, redis_url: str, directory: Path, replica: str = "one", **settings: str) -> None:
+        self.program = ["-m", "services.forecaster"]
         self.directory = directory / f"working-{replica}"
         self.directory.mkdir()
         self.log = directory / f"forecaster-{replica}.log"
@@ -53,13 +54,19 @@ class ForecasterProcess:
         environment = {**self._environment, "FORECASTER_PORT": str(port)}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "services.forecaster"], cwd=self.directory, env=environment, stderr=log
+                [sys.executable, *self.program], cwd=self.directory, env=environment, stderr=log
             )
 
     def send(self, number: signal.Signals) -> None:
         """Send the signal, and do not wait."""
         assert self._process is not None
         self._process.send_signal(number)
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs."""
+        assert self._process is not None
+        return self._process.poll()
 
     def end(self, number: signal.Signals) -> int:
         """Send the signal and wait; returns the exit status."""
@@ -100,6 +107,7 @@ class Engine:
 
     def __init__(self, name: str, redis_url: str) -> None:
         self.name = name
+        self.lens = "x"
         self.expected = EngineModel(name)
         self.sequence = 0
         self._redis: Any = redis.Redis.from_url(redis_url)
@@ -111,12 +119,16 @@ class Engine:
         for first in range(0, len(pending), 3):
             self.sequence += 1
             travelling = tuple(pending[first : first + 3])
-            message = Telemetry(engine=self.name, lens="x", sequence=self.sequence, reports=travelling)
+            message = Telemetry(engine=self.name, lens=self.lens, sequence=self.sequence, reports=travelling)
             published.append(_publish(client, message))
         await asyncio.gather(*published)
         for report in pending:
             if isinstance(report, StepReport):
                 self.expected.observe(report)
+
+    def restart(self) -> None:
+        """Its lens begins to count anew, under another name."""
+        self.lens, self.sequence = f"{self.lens}x", 0
 
     @property
     def forecast(self) -> Forecast | None:
@@ -156,7 +168,7 @@ class Engine:
 
 async def _publish(client: Client, message: Telemetry) -> None:
     """As lens does: until it is acknowledged, and once however often it takes."""
-    headers = {"Nats-Msg-Id": f"{message.engine}:{message.sequence}"}
+    headers = {"Nats-Msg-Id": f"{message.engine}:{message.lens}:{message.sequence}"}
     while True:
         with contextlib.suppress(nats.errors.Error):
             await client.jetstream().publish(

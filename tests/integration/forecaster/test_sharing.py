@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from services.forecaster.partitions import partition_of
-from shared.names import TELEMETRY_STREAM, partition_key, partition_subjects, steps_stream_key, telemetry_subject
+from shared.names import (
+    FORECASTERS_KEY,
+    TELEMETRY_STREAM,
+    partition_key,
+    partition_subjects,
+    steps_stream_key,
+    telemetry_subject,
+)
 from tests.integration.forecaster.conftest import Engine
 from tests.servers import eventually
 from tests.unit.forecaster.telemetry import mixed_step
@@ -101,6 +108,28 @@ async def test_the_others_go_on_for_a_killed_replica_within_ten_seconds(replicas
         assert steps_listed(contents, engine.name) == list(range(120))
 
 
+async def test_a_takeover_learns_nothing_twice_however_old_the_first_look_at_the_stream(
+    replicas, contents, client, fleet
+):
+    one = replicas("one")
+    await shared_evenly(contents, "one")
+    two = replicas("two")
+    await shared_evenly(contents, "one", "two")
+    await one.ready()
+    await two.ready()
+    for _ in range(2):
+        await fleet.report(client, 30)
+        await fleet.learned()
+        for engine in fleet.engines:
+            engine.restart()
+    one.end(signal.SIGKILL)
+    await shared_evenly(contents, "two")
+    await fleet.report(client, 30)
+    await fleet.learned()
+    for engine in fleet.engines:
+        assert steps_listed(contents, engine.name) == list(range(90))
+
+
 async def test_a_replica_that_was_frozen_and_wakes_up_can_spoil_nothing(replicas, contents, client, fleet):
     one = replicas("one")
     replicas("two")
@@ -133,6 +162,38 @@ async def test_replicas_put_back_from_memory_what_redis_has_lost(replicas, conte
     await shared_evenly(contents, "one", "two")
     await fleet.report(client, 30)
     await fleet.learned()
+
+
+async def test_a_replica_that_holds_nothing_lets_the_holder_put_back_what_redis_has_lost(replicas, contents):
+    processes = {name: replicas(name, FORECASTER_PARTITIONS="1") for name in ("one", "two")}
+    for process in processes.values():
+        await process.ready()
+
+    def members() -> int:
+        return int(contents.zcard(FORECASTERS_KEY))
+
+    await eventually(lambda: members() == 2)
+    (holder,) = (name for name in holders(contents) if name)
+    processes[holder].send(signal.SIGSTOP)
+    contents.flushall()
+    await eventually(lambda: members() == 1)  # the other has seen that nobody holds anything
+    processes[holder].send(signal.SIGCONT)
+    await eventually(lambda: members() == 2 and holders(contents)[holder] == 1)
+    assert "is another replica's now" not in processes[holder].log.read_text()
+
+
+async def test_writes_that_a_lost_redis_left_unanswered_do_not_cost_the_lease(replicas, store, contents, client, fleet):
+    one = replicas("one")
+    await one.ready()
+    for _ in range(3):
+        await fleet.report(client, 30)
+        store.kill()
+        await fleet.report(client, 30)
+        await eventually(lambda: "redis" in (one.problems or {}))
+        store.start()
+        await one.ready()
+        await fleet.learned()
+    assert "is another replica's now" not in one.log.read_text()
 
 
 async def test_a_stream_from_before_there_were_partitions_is_learned_too(replicas, contents, client, fleet):

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from services.forecaster.engine_model import Position
 from services.forecaster.intake import Reading, Reason, SetAside
@@ -202,3 +203,33 @@ def test_an_engine_ahead_of_its_partition_is_not_taken_for_one_that_sends_twice(
     assert lesson is not None
     assert not lesson.is_news
     assert not successor.duplicates
+
+
+@pytest.mark.parametrize("absurd", [2**53 - 1, 1_500_000])
+def test_one_wrong_message_number_does_not_silence_the_engine(absurd):
+    holder = learner()
+    holder.learn(arrived(1, "a", 1, mixed_step(1)))
+    lesson = holder.learn(arrived(2, "a", absurd, mixed_step(2)))
+    assert lesson is not None
+    assert [aside.reason for aside in lesson.set_aside] == [Reason.UNREADABLE]
+    for place, number in ((3, 2), (4, 3)):
+        lesson = holder.learn(arrived(place, "a", number, mixed_step(number)))
+        assert lesson is not None
+        assert lesson.is_news
+    assert holder.held[3].models["a"].messages_lost == 0
+
+
+@pytest.mark.parametrize(("first", "later"), [(1, 5_000_000), (5_000_000, 1)], ids=["away for long", "wrong at first"])
+def test_a_second_message_beside_a_doubted_one_is_believed(first, later):
+    holder = learner()
+    holder.learn(arrived(1, "a", first, mixed_step(1)))
+    lessons = [holder.learn(arrived(2 + more, "a", later + more, mixed_step(2 + more))) for more in range(3)]
+    assert [lesson is not None and lesson.is_news for lesson in lessons] == [False, True, True]
+    assert not holder.duplicates
+
+
+def test_a_lease_granted_anew_of_a_partition_that_was_dropped_meanwhile_does_nothing():
+    holder = learner()
+    holder.drop(3)
+    holder.renew(Lease(3, 2))
+    assert not holder.held
