@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-loadgen test test-fast lint format lock
+.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-loadgen bench-simulator exp-floor test test-fast lint format lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,13 @@ bench-loadgen: setup ## measure what the load generator takes for itself at 2,00
 
 bench-emulated: setup ## measure how exactly eight emulated engines on this machine keep their GPUs' time
 	@$(BIN)/python -m loadgen.benchmarks.emulated
+
+bench-simulator: setup ## measure the fleet simulator: steps/s on one core, and what a thousand engines take; TRACE=a.csv for lengths
+	@$(BIN)/python -m loadgen.benchmarks.simulator $(if $(TRACE),--trace $(TRACE))
+
+exp-floor: setup ## what fixed rules attain, simulated; TRACES=folder of the Azure and arXiv CSV files, SMOKE=1 for a minute's worth
+	@test -n "$(TRACES)" || { echo 'exp-floor needs the traces: make exp-floor TRACES=folder' >&2; exit 2; }
+	@$(BIN)/python -m loadgen.experiments.floor $(TRACES) $(if $(SMOKE),--smoke --rows runs/exp-floor-smoke.jsonl)
 
 fit-profile: setup ## a GPU profile for the emulated engine from step logs, LOGS="a.jsonl b.jsonl" NAME=my-gpu
 	@test -n "$(LOGS)" -a -n "$(NAME)" || { \

@@ -14,6 +14,7 @@ from services.lens.fleet import Fleet
 from services.lens.frontend import Frontend
 from services.lens.loop import StepLoop
 from services.lens.metrics import LensMetrics
+from services.lens.planners import planner_named
 from services.lens.publisher import Publisher
 from services.lens.settings import LensSettings, bundled_model_path
 from services.lens.state import engine_kind, engine_state
@@ -64,6 +65,7 @@ async def main(settings: LensSettings) -> None:
         least_prefill_tokens=settings.least_prefill_tokens,
         step_timeout_s=settings.step_timeout_s,
         engine_patience_s=settings.engine_patience_s,
+        planner=planner_named(settings.planner),
     )
     frontend = Frontend(loop, text_model, report, max_waiting=settings.max_waiting)
     app = create_app(frontend, readiness, metrics, loop, publisher, max_body_bytes=settings.max_body_bytes)

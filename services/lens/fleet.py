@@ -12,6 +12,7 @@ import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from services.lens.announced import LEAST_ANNOUNCE_S, MOST_ANNOUNCE_S
 from shared.engine_state import EngineState
 from shared.forecast import Forecast
 from shared.lifecycle import Readiness
@@ -21,8 +22,6 @@ from shared.wire import UnreadableMessage, decode, encode
 
 log = structlog.get_logger()
 
-LEAST_ANNOUNCE_S = 0.1
-MOST_ANNOUNCE_S = 1.0
 REDIS_TIMEOUT_S = 1.0
 
 

@@ -10,19 +10,18 @@ from typing import Protocol
 import structlog
 
 from services.lens.generation import Generation
-from services.lens.plan import PlanLimits
-from services.lens.scheduler import Progress, Scheduler, SentStep
+from services.lens.plan import PlanLimits, Planner, synergy
+from services.lens.scheduler import STEPS_AHEAD, Progress, Scheduler
 from services.lens.sequence import Sequence
+from services.lens.step_report import step_report
 from shared.errors import Unavailable
 from shared.lifecycle import Readiness
 from shared.step import EngineInfo, Probe, StepPlan, StepResult
 from shared.steptime import PRIOR, StepModel
-from shared.telemetry import IdleReport, Outcome, Report, StepReport
+from shared.telemetry import IdleReport, Outcome, Report
 
 log = structlog.get_logger()
 
-STEPS_AHEAD = 2
-"""While one step runs, the next is on its way, so that the device does not wait for lens."""
 HEARTBEAT_S = 1.0
 RECONNECT_S = 0.5
 
@@ -58,6 +57,7 @@ class StepLoop:
         least_prefill_tokens: int,
         step_timeout_s: float,
         engine_patience_s: float,
+        planner: Planner = synergy,
     ) -> None:
         self.model: StepModel = PRIOR
         """What the scheduler plans with; replaced whenever a newer forecast is read."""
@@ -71,6 +71,7 @@ class StepLoop:
         self._least_prefill_tokens = least_prefill_tokens
         self._step_timeout_s = step_timeout_s
         self._engine_patience_s = engine_patience_s
+        self._planner = planner
         self._generations: dict[Sequence, Generation] = {}
         self._work = asyncio.Event()
         self._started_s = time.monotonic()
@@ -134,10 +135,11 @@ class StepLoop:
         self._work.clear()
         limits = PlanLimits(session.info.max_step_tokens, self._least_prefill_tokens, self._target_s)
         while len(self._scheduler.in_flight) < STEPS_AHEAD:
-            sent = self._scheduler.plan(self.model, limits)
+            now_s = time.monotonic()
+            sent = self._scheduler.plan(self.model, limits, now_s)
             if sent is None:
                 return
-            self._sent_s[sent.plan.step] = time.monotonic()
+            self._sent_s[sent.plan.step] = now_s
             session.send(sent.plan)
 
     async def _take_answer(self, session: EngineSession) -> None:
@@ -189,7 +191,7 @@ class StepLoop:
 
     def _open(self, session: EngineSession) -> None:
         if self.scheduler is None:
-            self.scheduler = Scheduler(session.info, session.boot_id, session.epoch)
+            self.scheduler = Scheduler(session.info, session.boot_id, session.epoch, self._planner)
         else:
             self.scheduler.open_epoch(session.info, session.boot_id, session.epoch)
         for sequence in self.scheduler.end_hopeless():
@@ -210,23 +212,3 @@ class StepLoop:
             for sequence in list(self._generations):
                 self._scheduler.end(sequence, Outcome.FAILED)
                 self._close(sequence)
-
-
-def step_report(sent: SentStep, result: StepResult, *, start_s: float, wall_s: float) -> StepReport:
-    """The telemetry of one step; times in seconds, `start_s` counted from the start of lens."""
-    shape = sent.shape
-    decode_tokens = sum(not allotment.is_prefill for allotment in sent.allotments)
-    return StepReport(
-        step=sent.plan.step,
-        start_s=round(start_s, 6),
-        batch_size=int(shape.batch_size),
-        prefill_seqs=int(shape.prefill_seqs),
-        prefill_tokens=int(shape.num_tokens) - decode_tokens,
-        decode_tokens=decode_tokens,
-        kv_tokens=int(shape.kv_tokens),
-        attention_work=float(shape.attention_work),
-        planned_ms=sent.target_s * 1e3,
-        predicted_ms=round(sent.predicted_s * 1e3, 4),
-        duration_ms=round(result.duration_s * 1e3, 4),
-        wall_ms=round(wall_s * 1e3, 4),
-    )

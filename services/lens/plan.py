@@ -1,6 +1,10 @@
-"""Which sequences run how many tokens in the next step: decodes first, then prefill in order of arrival within a budget."""
+"""What a planner is told and what it decides: which sequences run how many tokens in the next step; and today's planner.
 
-from collections.abc import Iterable, Iterator
+Planners are pure; `planners` has those to compare with.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain, islice
 from typing import NamedTuple
 
 from services.lens.budget import prefill_budget_tokens
@@ -19,12 +23,61 @@ class PlanLimits(NamedTuple):
     """The step time to fill."""
 
 
+class Room(NamedTuple):
+    """What the engine has for sequences that are not in it yet."""
+
+    slots: int
+    blocks: int
+    block_tokens: int
+
+    def without(self, sequence: Sequence) -> "Room | None":
+        """What is left when this one has joined; None where it does not fit."""
+        blocks = self.blocks + -sequence.most_cached_tokens // self.block_tokens
+        return Room(self.slots - 1, blocks, self.block_tokens) if self.slots and blocks >= 0 else None
+
+
+class Queue(NamedTuple):
+    """All sequences of an engine, and when it is."""
+
+    running: Collection[Sequence]
+    """In the engine, in order of admission; none that has ended."""
+    waiting: Collection[Sequence]
+    """In order of arrival."""
+    room: Room
+    now_s: float
+    """On the clock of `Sequence.arrival_s`."""
+
+    @property
+    def started(self) -> Iterator[Sequence]:
+        """Those in the engine whose prompts are not computed yet."""
+        return (sequence for sequence in self.running if sequence.prefill_tokens_left)
+
+    def admissible(self, ordered: Iterable[Sequence]) -> Iterator[Sequence]:
+        """Of these, who wait, those that fit in the engine: one that does not holds back those behind it."""
+        room = self.room
+        for sequence in ordered:
+            left = room.without(sequence)
+            if left is None:
+                return
+            room = left
+            yield sequence
+
+
 class Allotment(NamedTuple):
     """The tokens that one sequence runs in the step."""
 
     sequence: Sequence
     num_tokens: int
     is_prefill: bool
+
+
+Planner = Callable[[Queue, StepModel, PlanLimits], tuple[Allotment, ...]]
+"""Decides the next step, decodes first; empty where there is nothing to run. Those that wait and are in it join the engine."""
+
+
+def synergy(queue: Queue, model: StepModel, limits: PlanLimits) -> tuple[Allotment, ...]:
+    """Decodes first, then prefill in order of arrival, as much as the model foresees within the target."""
+    return plan_step(queue.running, queue.admissible(queue.waiting), model=model, limits=limits)
 
 
 def plan_step(
@@ -41,21 +94,40 @@ def plan_step(
         admissible: sequences that could join now, in the order in which they should.
     """
     running = tuple(running)
-    decodes = tuple(Allotment(s, 1, is_prefill=False) for s in running if s.can_decode)[: limits.max_step_tokens]
-    prefills = (s for s in (*running, *admissible) if s.prefill_tokens_left)
-    return (*decodes, *_fill(shape_of(decodes), prefills, model, limits))
+    decodes = decodes_of(running, limits.max_step_tokens)
+    prefills = chain((s for s in running if s.prefill_tokens_left), admissible)
+    return (*decodes, *fill(decodes, prefills, model, limits))
 
 
-def _fill(step: StepShape, prefills: Iterable[Sequence], model: StepModel, limits: PlanLimits) -> Iterator[Allotment]:
-    """Prefill chunks, each as large as the step with all before it allows; the last may be a part of its prompt."""
+def decodes_of(running: Iterable[Sequence], most: int) -> tuple[Allotment, ...]:
+    """A token for each sequence that can decode, as far as they go."""
+    decoding = (s for s in running if not s.prefill_tokens_left and s.draws < s.max_output_tokens)
+    return tuple([Allotment(sequence, 1, False) for sequence in islice(decoding, most)])
+
+
+def fill(
+    decodes: Iterable[Allotment],
+    prefills: Iterable[Sequence],
+    model: StepModel,
+    limits: PlanLimits,
+    *,
+    most_chunk_tokens: int | None = None,
+) -> Iterator[Allotment]:
+    """Prefill chunks, each as large as the step with all before it allows; the last may be a part of its prompt.
+
+    Args:
+        most_chunk_tokens: no chunk is larger; None leaves that to the limits.
+    """
+    step = shape_of(decodes)
     least_tokens = limits.least_prefill_tokens
     room_tokens = limits.max_step_tokens - int(step.num_tokens)
     for sequence in prefills:
+        wanted_tokens = min(sequence.prefill_tokens_left, most_chunk_tokens or sequence.prefill_tokens_left)
         num_tokens = prefill_budget_tokens(
             model,
             step,
             target_s=limits.target_s,
-            most_tokens=min(sequence.prefill_tokens_left, room_tokens),
+            most_tokens=min(wanted_tokens, room_tokens),
             least_tokens=least_tokens,
             cached_tokens=sequence.cached_tokens,
         )
@@ -66,7 +138,7 @@ def _fill(step: StepShape, prefills: Iterable[Sequence], model: StepModel, limit
         step = StepShape(*(a + b for a, b in zip(step, shape_of((allotment,)), strict=True)))
         room_tokens -= num_tokens
         least_tokens = max(least_tokens - num_tokens, 0)
-        if num_tokens < sequence.prefill_tokens_left:
+        if num_tokens < wanted_tokens:
             return
 
 

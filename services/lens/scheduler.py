@@ -4,18 +4,19 @@ It does no I/O and reads no clock: the loop sends what `plan` returns and brings
 """
 
 from collections import deque
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
 
 from services.lens.blocks import BlockLedger
-from services.lens.plan import Allotment, PlanLimits, plan_step, shape_of
+from services.lens.plan import Allotment, PlanLimits, Planner, Queue, Room, shape_of, synergy
 from services.lens.sequence import Sequence
 from shared.step import NO_SLOT, NO_TOKEN, EngineInfo, StepPlan, StepResult
 from shared.steptime import StepModel, StepShape
 from shared.telemetry import Outcome
 
+STEPS_AHEAD = 2
+"""While one step runs, the next is on its way, so that the device does not wait for lens."""
 MOST_RECOMPUTES_WITHOUT_TOKEN = 2
 """A sequence whose engine fails this often before its next token is ended: it may be what fails the engine."""
 
@@ -51,9 +52,14 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scheduler:
-    """Sequences of one engine epoch, batched continuously: they join and leave at any step."""
+    """Sequences of one engine epoch, batched continuously: they join and leave at any step.
 
-    def __init__(self, info: EngineInfo, boot_id: int, epoch: int) -> None:
+    Args:
+        planner: what decides each step.
+    """
+
+    def __init__(self, info: EngineInfo, boot_id: int, epoch: int, planner: Planner = synergy) -> None:
+        self._planner = planner
         self.waiting: deque[Sequence] = deque()
         self.running: dict[int, Sequence] = {}
         """By slot, in order of admission; ended sequences stay until the last step that carries them has answered."""
@@ -98,10 +104,15 @@ class Scheduler:
             self.end(sequence, Outcome.FAILED)
         return hopeless
 
-    def plan(self, model: StepModel, limits: PlanLimits) -> SentStep | None:
-        """The next step, counted as sent; None where there is nothing to run and nothing to release."""
-        live = (s for s in self.running.values() if s.outcome is None)
-        allotments = plan_step(live, self._admissible(), model=model, limits=limits)
+    def plan(self, model: StepModel, limits: PlanLimits, now_s: float = 0.0) -> SentStep | None:
+        """The next step, counted as sent; None where there is nothing to run and nothing to release.
+
+        Args:
+            now_s: on the clock of the sequences' arrivals, for planners that look at it.
+        """
+        live = [s for s in self.running.values() if s.outcome is None]
+        room = Room(len(self._free_slots), self._ledger.free_blocks, self._ledger.block_tokens)
+        allotments = self._planner(Queue(live, self.waiting, room, now_s), model, limits)
         if not allotments and not self._to_release:
             return None
         shape = shape_of(allotments)
@@ -109,7 +120,7 @@ class Scheduler:
         for sequence, _, _ in allotments:
             if sequence.slot == NO_SLOT:
                 self._admit(sequence)
-        chunks = tuple(sequence.advance(num_tokens) for sequence, num_tokens, _ in allotments)
+        chunks = tuple([sequence.advance(num_tokens) for sequence, num_tokens, _ in allotments])
         self._step += 1
         sent = SentStep(
             plan=StepPlan(self._boot_id, self._epoch, self._step, chunks, released),
@@ -131,7 +142,8 @@ class Scheduler:
             if sequence.outcome is None and token_id != NO_TOKEN:
                 sequence.accept(token_id)
                 progress.append(Progress(sequence, token_id))
-            self._leave_if_answered(sequence)
+            if sequence.outcome is not None:
+                self._leave_if_answered(sequence)
         return sent, progress
 
     @property
@@ -157,27 +169,15 @@ class Scheduler:
         blocks = self._ledger.blocks_for(sequence.most_cached_tokens)
         return blocks > self.info.kv_blocks_total or sequence.most_cached_tokens > self.info.max_context_tokens
 
-    def _admissible(self) -> Iterator[Sequence]:
-        """The waiting sequences that fit now, first come first served: one that does not fit holds back those behind."""
-        free_slots, free_blocks = len(self._free_slots), self._ledger.free_blocks
-        for sequence in self.waiting:
-            wanted_blocks = self._ledger.blocks_for(sequence.most_cached_tokens)
-            if not free_slots or wanted_blocks > free_blocks:
-                return
-            free_slots -= 1
-            free_blocks -= wanted_blocks
-            yield sequence
-
     def _admit(self, sequence: Sequence) -> None:
-        first = self.waiting.popleft()
-        assert first is sequence, "admission is in order"
+        self.waiting.remove(sequence)
         sequence.slot = self._free_slots.popleft()
         self._ledger.reserve(sequence.slot, sequence.most_cached_tokens)
         self.running[sequence.slot] = sequence
 
     def _leave_if_answered(self, sequence: Sequence) -> None:
         """Free an ended sequence's slot and blocks, once no step on its way carries it."""
-        if sequence.outcome is None or sequence.steps_in_flight or sequence.slot == NO_SLOT:
+        if sequence.steps_in_flight or sequence.slot == NO_SLOT:
             return
         del self.running[sequence.slot]
         self._ledger.release(sequence.slot)

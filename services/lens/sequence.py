@@ -39,6 +39,8 @@ class Sequence:
         self.steps_in_flight = 0
         self.recomputes_since_token = 0
         self.cached_tokens = 0
+        self.prefill_tokens_left = len(prompt_ids)
+        """Tokens to compute before the next can be drawn."""
         self.draws = 0
         self._prefill_ids = prompt_ids
 
@@ -48,25 +50,21 @@ class Sequence:
         return len(self.prompt_ids) + self.max_output_tokens - 1
 
     @property
-    def prefill_tokens_left(self) -> int:
-        """Tokens to compute before the next can be drawn."""
-        return max(len(self._prefill_ids) - self.cached_tokens, 0)
-
-    @property
     def can_decode(self) -> bool:
         """Whether the next step can extend it by a token."""
         return self.prefill_tokens_left == 0 and self.draws < self.max_output_tokens
 
     def advance(self, num_tokens: int) -> Chunk:
         """The next chunk of this many tokens, now counted as sent."""
-        chunk = self._decode_chunk() if self.prefill_tokens_left == 0 else self._prefill_chunk(num_tokens)
+        self.steps_in_flight += 1
+        if self.prefill_tokens_left == 0:
+            chunk = Chunk(self.slot, self.cached_tokens, 1, None, True)
+        else:
+            chunk = self._prefill_chunk(num_tokens)
+            self.prefill_tokens_left -= num_tokens
         self.cached_tokens += num_tokens
         self.draws += chunk.sample
-        self.steps_in_flight += 1
         return chunk
-
-    def _decode_chunk(self) -> Chunk:
-        return Chunk(self.slot, self.cached_tokens, 1, token_ids=None, sample=True)
 
     def _prefill_chunk(self, num_tokens: int) -> Chunk:
         first = self.cached_tokens
@@ -98,3 +96,4 @@ class Sequence:
         self.cached_tokens = 0
         self.draws = len(self.output_ids)
         self._prefill_ids = (*self.prompt_ids, *self.output_ids)
+        self.prefill_tokens_left = len(self._prefill_ids)

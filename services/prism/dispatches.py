@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,6 +12,10 @@ PENDING_S = 5.0
 """A dispatch that no state has echoed for so long is not on its way any more."""
 SUSPECT_S = 2.0
 """How long an engine that failed is passed over while there are others; within that its key expires if it is gone."""
+RECENT_S = 10.0
+"""For how long an answer's first byte says something of its engine."""
+FIRST_BYTE_GAIN = 0.2
+"""Of the newest in their mean."""
 
 
 class Dispatch(msgspec.Struct, frozen=True):
@@ -32,6 +37,13 @@ class Load(msgspec.Struct, frozen=True):
     pending_prompt_tokens: int = 0
     suspect: bool = False
     """It failed a request a moment ago."""
+    recent_first_byte_s: float | None = None
+    """From sending to an answer's first byte, a mean that forgets; None where none came of late."""
+
+
+class _FirstBytes(NamedTuple):
+    mean_s: float
+    latest_at_s: float
 
 
 class Dispatches:
@@ -43,6 +55,7 @@ class Dispatches:
         self._outstanding: dict[str, dict[int, Dispatch]] = {}
         """By engine and number, in order of sending."""
         self._failed_at_s: dict[str, float] = {}
+        self._first_bytes: dict[str, _FirstBytes] = {}
 
     def send(self, engine: str, prompt_tokens: int, now_s: float) -> Dispatch:
         """Number a request that is about to be sent."""
@@ -50,6 +63,13 @@ class Dispatches:
         dispatch = Dispatch(engine, number, prompt_tokens, now_s)
         self._outstanding.setdefault(engine, {})[number] = dispatch
         return dispatch
+
+    def answered(self, dispatch: Dispatch, now_s: float) -> None:
+        """The first byte of the answer is here."""
+        took_s = now_s - dispatch.sent_at_s
+        mean_s = self._recent_first_byte_s(dispatch.engine, now_s)
+        mean_s = took_s if mean_s is None else mean_s + FIRST_BYTE_GAIN * (took_s - mean_s)
+        self._first_bytes[dispatch.engine] = _FirstBytes(mean_s, now_s)
 
     def end(self, dispatch: Dispatch) -> None:
         """The request has left its engine, however it ended."""
@@ -68,7 +88,12 @@ class Dispatches:
             pending_requests=len(pending),
             pending_prompt_tokens=sum(dispatch.prompt_tokens for dispatch in pending),
             suspect=now_s - self._failed_at_s.get(state.engine, -SUSPECT_S) < SUSPECT_S,
+            recent_first_byte_s=self._recent_first_byte_s(state.engine, now_s),
         )
+
+    def _recent_first_byte_s(self, engine: str, now_s: float) -> float | None:
+        seen = self._first_bytes.get(engine)
+        return None if seen is None or now_s - seen.latest_at_s > RECENT_S else seen.mean_s
 
     @staticmethod
     def _unseen(outstanding: Sequence[Dispatch], admitted: int, now_s: float) -> Iterator[Dispatch]:

@@ -19,6 +19,8 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True):
     health: ModelHealth = ModelHealth.COLD
     mape: float | None = None
     steps_learned: int = 0
+    capacity_tokens_per_s: float = 0.0
+    """The most that it has been seen to run of late; 0 where nothing has been seen."""
     forecast_age_s: float = math.inf
     """Infinite where there never was a forecast."""
 

@@ -178,6 +178,7 @@ def _views(records: Iterable[_Record], now_s: float) -> Iterable[EngineView]:
                 health=forecast.health,
                 mape=forecast.mape,
                 steps_learned=forecast.steps_learned,
+                capacity_tokens_per_s=forecast.capacity_tokens_per_s,
                 forecast_age_s=max(now_s - forecast.written_at_s, 0.0),
             )
         yield view

@@ -4,8 +4,8 @@ It follows how lens batches: decodes first, then prefill in order of arrival, as
 All engines at once; every array has one element an engine.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from shared.forecast import ModelHealth
 from shared.steptime import StepModel, StepShape, step_times_s
 
 Array = NDArray[np.float64]
+StepTimes = Callable[[Sequence[StepModel], StepShape], NDArray[np.floating[Any]]]
+"""How long a step takes on each of these engines: the last axis of the shape runs along them."""
 
 _CHUNKS_TOKENS = np.geomspace(16, 16_384, 48)[:, np.newaxis]
 
@@ -53,12 +55,15 @@ class _Crowd(NamedTuple):
     block_tokens: Array
 
 
-def foresee(engines: Sequence[EngineView], loads: Sequence[Load], ask: Ask) -> Foreseen:
+def foresee(
+    engines: Sequence[EngineView], loads: Sequence[Load], ask: Ask, step_times: StepTimes = step_times_s
+) -> Foreseen:
     """The times that this request would see on each of these engines.
 
     Args:
         engines: at least one.
         loads: what this replica knows of each beyond its state.
+        step_times: how long steps take on them; by default as their models say.
     """
     models = [engine.model for engine in engines]
     crowd = _crowd(engines, loads)
@@ -66,16 +71,16 @@ def foresee(engines: Sequence[EngineView], loads: Sequence[Load], ask: Ask) -> F
 
     batched = np.minimum(crowd.decodes + crowd.requests_ahead, crowd.max_running - 1)
     meanwhile = crowd._replace(decodes=np.minimum(crowd.decodes + crowd.requests_ahead / 2, crowd.max_running - 1))
-    chunk_tokens = _chunk_tokens(models, meanwhile, ask)
+    chunk_tokens = _chunk_tokens(step_times, models, meanwhile, ask)
     prefill_tokens = crowd.tokens_ahead + ask.prompt_tokens
     steps = np.ceil(prefill_tokens / chunk_tokens)
-    prefill_s = steps * step_times_s(models, _mixed(meanwhile, prefill_tokens / steps, ask))
+    prefill_s = steps * step_times(models, _mixed(meanwhile, prefill_tokens / steps, ask))
 
     kv_tokens = crowd.kv_tokens + prefill_tokens + ask.output_tokens / 2
-    decode_s = step_times_s(models, _decodes(batched + 1, kv_tokens))
+    decode_s = step_times(models, _decodes(batched + 1, kv_tokens))
     room_s = _generations_until_room(crowd, ask) * ask.output_tokens * decode_s
 
-    mixed_s = np.maximum(step_times_s(models, _mixed(meanwhile, chunk_tokens, ask)), decode_s)
+    mixed_s = np.maximum(step_times(models, _mixed(meanwhile, chunk_tokens, ask)), decode_s)
     mixed_share = np.minimum(crowd.tokens_ahead / chunk_tokens / ask.output_tokens, 1.0)
     tpot_s = decode_s + mixed_share * (mixed_s - decode_s)
     return Foreseen(ttft_s=caution * (crowd.in_flight_s + prefill_s + room_s), tpot_s=caution * tpot_s)
@@ -114,9 +119,9 @@ def _caution(engine: EngineView) -> float:
     return 1 + min(doubt, 1.0) * (max(engine.model.upper_ratio, LEAST_UPPER_RATIO) - 1)
 
 
-def _chunk_tokens(models: Sequence[StepModel], crowd: _Crowd, ask: Ask) -> Array:
+def _chunk_tokens(step_times: StepTimes, models: Sequence[StepModel], crowd: _Crowd, ask: Ask) -> Array:
     """The prefill tokens that fit in a step beside the decodes."""
-    in_time = step_times_s(models, _mixed(crowd, _CHUNKS_TOKENS, ask)) <= crowd.step_target_s
+    in_time = step_times(models, _mixed(crowd, _CHUNKS_TOKENS, ask)) <= crowd.step_target_s
     largest: Array = np.where(in_time, _CHUNKS_TOKENS, crowd.least_tokens).max(axis=0)
     return np.minimum(largest, np.maximum(crowd.step_tokens - crowd.decodes, 1))
 

@@ -1,43 +1,24 @@
-"""Which engine gets a request: filter the fleet, score what is left by what the request would meet there, pick."""
+"""Which engine gets a request: filter the fleet, let a policy pick from what is left."""
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
-from typing import TypeVar
 
 import msgspec
-import numpy as np
 
 from services.prism.dispatches import Load
 from services.prism.fleet import EngineView, Fleet
-from services.prism.foresee import Array, Foreseen, foresee
+from services.prism.foresighted import foresighted
+from services.prism.policy import Policy, Question, Reason, at
 from services.prism.prompt_size import Ask
 from shared.errors import NotFound, Unavailable
-from shared.forecast import ModelHealth
 from shared.slo import Slo
 
-REFERENCE_TTFT_S = 2.0
-REFERENCE_TPOT_S = 0.2
-"""Stand for targets that a request lacks, so that it is still served soon; lax beside what interactive use promises."""
-NEAR_TIE_RATIO = 1.05
-NEAR_TIE_SHARE = 0.005
-"""Scores so close are the same to a client; taking either keeps replicas from herding."""
-EXPLORED_SHARE = 0.1
-"""Of the requests that can afford it. One answer is steps enough to warm a model, so one request in ten finds every
-unknown engine soon, and no more than that is put at risk."""
-MOST_EXPLORING_REQUESTS = 4
-"""That this replica has at an engine at once before it stops exploring it."""
+__all__ = ["LEAST_TARGET_LEFT_S", "MOST_TRIES", "RETRY_AFTER", "Reason", "Route", "choose", "what_is_left"]
+
+MOST_TRIES = 3
+"""Engines that are asked before a request is given up."""
+LEAST_TARGET_LEFT_S = 0.001
+"""A budget that is spent is still passed on as one: lens takes no target of nothing."""
 RETRY_AFTER = {"retry-after": "1"}
-
-
-class Reason(StrEnum):
-    """Why that engine."""
-
-    LEAST_PREDICTED = "least-predicted"
-    NEAR_TIE = "near-tie"
-    ONLY_ENGINE = "only-engine"
-    EXPLORE = "explore"
-    LEAST_OUTSTANDING = "least-outstanding"
-    """Redis is away and loads are not known."""
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +31,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     predicted_tpot_s: float | None = None
 
 
-def choose(
+def choose(  # noqa: PLR0913 - all that a decision rests on
     fleet: Fleet,
     loads: Mapping[str, Load],
     ask: Ask,
@@ -58,14 +39,18 @@ def choose(
     *,
     model: str,
     draw: float,
+    turn: int = 0,
     tried: frozenset[str] = frozenset(),
+    policy: Policy = foresighted,
 ) -> Route:
     """The engine for this request.
 
     Args:
         loads: by engine, what this replica knows beyond the fleet's states.
         draw: a random number in [0, 1).
+        turn: requests that this replica has routed before.
         tried: engines that have failed this request already.
+        policy: what picks from the engines that may have it; with stale loads all pick alike.
 
     Raises:
         NotFound: no engine of the fleet has the model.
@@ -74,16 +59,23 @@ def choose(
     engines = _permitted(fleet, loads, ask, model, tried)
     if fleet.stale:
         return _least_outstanding(engines, loads, draw)
-    foreseen = foresee(engines, [_load(loads, engine) for engine in engines], ask)
-    shares = _shares_of_targets(foreseen, ask, slo)
-    index, reason = _pick(engines, loads, shares, draw, without_targets=_has_no_targets(slo))
+    pick = policy(Question(engines, [_load(loads, engine) for engine in engines], ask, slo, draw, turn))
     return Route(
-        engine=engines[index].state.engine,
-        url=engines[index].state.url,
-        reason=reason,
-        predicted_ttft_s=float(foreseen.ttft_s[index]),
-        predicted_tpot_s=float(foreseen.tpot_s[index]),
+        engine=engines[pick.place].state.engine,
+        url=engines[pick.place].state.url,
+        reason=pick.reason,
+        predicted_ttft_s=pick.ttft_s,
+        predicted_tpot_s=pick.tpot_s,
     )
+
+
+def what_is_left(slo: Slo, elapsed_s: float) -> Slo:
+    """The targets, of those that count from arrival what is left."""
+    ttft_s, e2e_s = (
+        None if target_s is None else max(target_s - elapsed_s, LEAST_TARGET_LEFT_S)
+        for target_s in (slo.ttft_s, slo.e2e_s)
+    )
+    return msgspec.structs.replace(slo, ttft_s=ttft_s, e2e_s=e2e_s)
 
 
 def _permitted(
@@ -116,52 +108,9 @@ def _large_enough(engines: Sequence[EngineView], ask: Ask) -> Sequence[EngineVie
 def _least_outstanding(engines: Sequence[EngineView], loads: Mapping[str, Load], draw: float) -> Route:
     outstanding = [_load(loads, engine).outstanding_requests for engine in engines]
     fewest = min(outstanding)
-    state = _at([e.state for e, count in zip(engines, outstanding, strict=True) if count == fewest], draw)
+    state = at([e.state for e, count in zip(engines, outstanding, strict=True) if count == fewest], draw)
     return Route(engine=state.engine, url=state.url, reason=Reason.LEAST_OUTSTANDING)
-
-
-def _shares_of_targets(foreseen: Foreseen, ask: Ask, slo: Slo) -> Array:
-    """By engine, how much of its tightest target the request would use; over 1 breaks a promise."""
-    ttft_share = foreseen.ttft_s / (slo.ttft_s or REFERENCE_TTFT_S)
-    tpot_share = foreseen.tpot_s / (slo.tpot_s or REFERENCE_TPOT_S)
-    shares: Array = np.maximum(ttft_share, tpot_share)
-    if slo.e2e_s is not None:
-        shares = np.maximum(shares, (foreseen.ttft_s + (ask.output_tokens - 1) * foreseen.tpot_s) / slo.e2e_s)
-    return shares
-
-
-def _pick(
-    engines: Sequence[EngineView], loads: Mapping[str, Load], shares: Array, draw: float, *, without_targets: bool
-) -> tuple[int, Reason]:
-    if len(engines) == 1:
-        return 0, Reason.ONLY_ENGINE
-    explores = draw < EXPLORED_SHARE
-    draw = draw / EXPLORED_SHARE if explores else (draw - EXPLORED_SHARE) / (1 - EXPLORED_SHARE)
-    if explores:
-        unknown = [
-            index
-            for index, engine in enumerate(engines)
-            if engine.health in (ModelHealth.COLD, ModelHealth.WARMING)
-            and (without_targets or shares[index] <= 1)
-            and _load(loads, engine).outstanding_requests < MOST_EXPLORING_REQUESTS
-        ]
-        if unknown:
-            return _at(unknown, draw), Reason.EXPLORE
-    best = shares.min()
-    close = np.flatnonzero(shares <= max(best * NEAR_TIE_RATIO, best + NEAR_TIE_SHARE))
-    return _at(close.tolist(), draw), Reason.LEAST_PREDICTED if len(close) == 1 else Reason.NEAR_TIE
-
-
-def _has_no_targets(slo: Slo) -> bool:
-    return slo.ttft_s is None and slo.tpot_s is None and slo.e2e_s is None
 
 
 def _load(loads: Mapping[str, Load], engine: EngineView) -> Load:
     return loads.get(engine.state.engine, Load())
-
-
-T = TypeVar("T")
-
-
-def _at(items: Sequence[T], draw: float) -> T:
-    return items[int(draw * len(items))]

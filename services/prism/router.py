@@ -5,6 +5,7 @@ Until the first byte of an answer is here the client does not notice an engine t
 
 import asyncio
 import contextlib
+import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -15,20 +16,19 @@ from starlette.types import Send
 
 from services.prism.dispatches import Dispatch, Dispatches
 from services.prism.fleet import Fleet
+from services.prism.foresighted import foresighted
 from services.prism.intake import Intake
 from services.prism.metrics import Metrics
+from services.prism.policy import Policy
 from services.prism.relay import relay
-from services.prism.route import RETRY_AFTER, Route, choose
+from services.prism.route import MOST_TRIES, RETRY_AFTER, Route, choose, what_is_left
 from services.prism.upstream import Answer, EngineAway, EngineFull, Upstream
 from shared import headers as names
 from shared.errors import Overloaded, Unavailable
 from shared.slo import CLASS_HEADER, Slo, headers_from_slo
 
-MOST_TRIES = 3
 LOOK_AGAIN_S = 1.0
 """How often a request that waits for its first byte sees whether its engine is still there."""
-LEAST_TARGET_LEFT_S = 0.001
-"""A budget that is spent is still passed on as one: lens takes no target of nothing."""
 
 
 class ReadsFleet(Protocol):
@@ -57,7 +57,7 @@ class Account(msgspec.Struct, kw_only=True):
 class Router:
     """Answers requests from the fleet."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts, and what bounds them
         self,
         fleet: ReadsFleet,
         upstream: Upstream,
@@ -66,6 +66,7 @@ class Router:
         *,
         idle_s: float,
         answer_s: float,
+        policy: Policy = foresighted,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -75,6 +76,8 @@ class Router:
         self._metrics = metrics
         self._idle_s = idle_s
         self._answer_s = answer_s
+        self._policy = policy
+        self._turns = itertools.count()
         self._clock = clock
         self._draw = draw
 
@@ -121,8 +124,18 @@ class Router:
         fleet = await self._fleet.read()
         now_s = self._clock()
         loads = {engine.state.engine: self._dispatches.load(engine.state, now_s) for engine in fleet.engines}
-        slo = _what_is_left(intake.slo, now_s - intake.arrived_at_s)
-        route = choose(fleet, loads, intake.ask, slo, model=intake.model, draw=self._draw(), tried=tried)
+        slo = what_is_left(intake.slo, now_s - intake.arrived_at_s)
+        route = choose(
+            fleet,
+            loads,
+            intake.ask,
+            slo,
+            model=intake.model,
+            draw=self._draw(),
+            turn=next(self._turns),
+            tried=tried,
+            policy=self._policy,
+        )
         account.route_s = self._clock() - began_at_s
         self._metrics.route_seconds.observe(account.route_s)
         self._metrics.routes.labels(route.engine, route.reason).inc()
@@ -132,14 +145,16 @@ class Router:
     async def _asked(self, route: Route, intake: Intake) -> AsyncIterator[Answer]:
         now_s = self._clock()
         dispatch = self._dispatches.send(route.engine, intake.ask.prompt_tokens, now_s)
-        slo = _what_is_left(intake.slo, now_s - intake.arrived_at_s)
+        slo = what_is_left(intake.slo, now_s - intake.arrived_at_s)
         headers = {**intake.headers, **_engine_headers(route, slo, dispatch, self._dispatches.replica)}
         asked = self._upstream.ask(
             route.url + intake.path, intake.body, headers, first_byte_s=self._answer_s, idle_s=self._idle_s
         )
         try:
             async with contextlib.AsyncExitStack() as stack:
-                yield await self._unless_it_leaves(route.engine, stack.enter_async_context(asked))
+                answer = await self._unless_it_leaves(route.engine, stack.enter_async_context(asked))
+                self._dispatches.answered(dispatch, self._clock())
+                yield answer
         finally:
             self._dispatches.end(dispatch)
 
@@ -159,15 +174,6 @@ class Router:
         finally:
             beginning.cancel()
             await asyncio.wait((beginning,))
-
-
-def _what_is_left(slo: Slo, elapsed_s: float) -> Slo:
-    """The targets, of those that count from arrival what is left."""
-    ttft_s, e2e_s = (
-        None if target_s is None else max(target_s - elapsed_s, LEAST_TARGET_LEFT_S)
-        for target_s in (slo.ttft_s, slo.e2e_s)
-    )
-    return msgspec.structs.replace(slo, ttft_s=ttft_s, e2e_s=e2e_s)
 
 
 def _engine_headers(route: Route, slo: Slo, dispatch: Dispatch, replica: str) -> dict[str, str]:

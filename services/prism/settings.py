@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from services.prism.policies import policy_named
 from shared.settings import LogLevel, Name, RedisUrl, Settings
 from shared.slo import Slo
 
@@ -62,6 +63,8 @@ class PrismSettings(Settings):
     port: int = Field(default=8000, ge=1, le=65535)
     replica: Name = Field(default_factory=_default_replica)
     """This replica's name; a suffix for each start is added to it where dispatches are numbered."""
+    policy: str = "synergy"
+    """What picks an engine for a request, by name."""
     slo_classes: Annotated[Mapping[str, Slo], NoDecode, PlainValidator(parse_slo_classes)] = {}
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
     idle_s: float = Field(default=60.0, gt=0)
@@ -71,3 +74,9 @@ class PrismSettings(Settings):
     drain_s: int = Field(default=30, ge=0)
     log_level: LogLevel = "INFO"
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
+
+    @field_validator("policy")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        policy_named(name)
+        return name

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.lens.plan import PlanLimits
+from services.lens.planners import planner_named
 from services.lens.scheduler import Scheduler
 from services.lens.sequence import Sequence
 from shared.slo import Slo
@@ -121,12 +122,24 @@ models = st.builds(
 )
 
 
+PLANNERS = (
+    "synergy",
+    "published",
+    "prefill-first",
+    "static-1",
+    "static-7",
+    "static-7-relegating",
+    "static-99-relegating",
+)
+
+
 class System:
-    def __init__(self, model: StepModel, target_s: float) -> None:
+    def __init__(self, model: StepModel, target_s: float, planner: str = "synergy") -> None:
+        self.now_s = 0.0
         self.model = model
         self.limits = PlanLimits(INFO.max_step_tokens, least_prefill_tokens=1, target_s=target_s)
         self.engine = StrictEngine()
-        self.scheduler = Scheduler(INFO, boot_id=1, epoch=1)
+        self.scheduler = Scheduler(INFO, boot_id=1, epoch=1, planner=planner_named(planner))
         self.sequences: list[Sequence] = []
         self.returned: dict[Sequence, list[int]] = {}
         self.answers: list[StepResult] = []
@@ -140,8 +153,8 @@ class System:
                     max_output_tokens=max_output_tokens,
                     sampling=Sampling(seed=0),
                     end_ids=end_ids,
-                    slo=Slo(),
-                    arrival_s=0.0,
+                    slo=Slo(ttft_s=1.0),
+                    arrival_s=self.now_s,
                 )
                 self.sequences.append(sequence)
                 self.returned[sequence] = []
@@ -159,7 +172,8 @@ class System:
                 self.scheduler.end_hopeless()
 
     def send(self) -> bool:
-        sent = self.scheduler.plan(self.model, self.limits)
+        self.now_s += 0.1
+        sent = self.scheduler.plan(self.model, self.limits, self.now_s)
         if sent is not None:
             self.answers.append(self.engine.run(sent.plan))
         return sent is not None
@@ -178,9 +192,9 @@ class System:
         raise AssertionError("the scheduler never comes to an end")
 
 
-@given(models, st.floats(0, 1), st.lists(events, max_size=120))
-def test_every_request_ends_once_with_the_tokens_it_would_get_alone(model, target_s, history):
-    system = System(model, target_s)
+@given(models, st.floats(0, 1), st.sampled_from(PLANNERS), st.lists(events, max_size=120))
+def test_every_request_ends_once_with_the_tokens_it_would_get_alone(model, target_s, planner, history):
+    system = System(model, target_s, planner)
     for event in history:
         system.handle(event)
     system.run_to_the_end()

@@ -6,6 +6,7 @@ import pytest
 
 from services.lens import loop as loop_module
 from services.lens.loop import StepLoop
+from services.lens.planners import planner_named
 from services.lens.sequence import Sequence
 from shared.errors import EngineFailed, Unavailable
 from shared.lifecycle import Readiness
@@ -17,7 +18,7 @@ from tests.unit.lens.fake_session import FakeEngine
 
 
 class Rig:
-    def __init__(self, engine: FakeEngine, *, engine_patience_s: float = 5.0) -> None:
+    def __init__(self, engine: FakeEngine, *, engine_patience_s: float = 5.0, planner: str = "synergy") -> None:
         self.engine = engine
         self.reports: list[Report] = []
         self.readiness = Readiness("engine")
@@ -29,6 +30,7 @@ class Rig:
             least_prefill_tokens=4,
             step_timeout_s=5.0,
             engine_patience_s=engine_patience_s,
+            planner=planner_named(planner),
         )
 
     @contextlib.asynccontextmanager
@@ -60,6 +62,15 @@ async def test_many_requests_are_answered_side_by_side():
         answers = await asyncio.gather(*(tokens_of(rig.loop, sequence(4, 6, str(n))) for n in range(9)))
     assert answers == [[4, 5, 6, 7, 8, 9]] * 9
     assert max(len(plan.chunks) for plan in rig.engine.sessions[0].plans) == 4  # as many as there are slots
+
+
+async def test_steps_are_planned_by_the_planner_that_was_set():
+    rig = Rig(FakeEngine(), planner="static-3")
+    async with rig.running():
+        await rig.loop.serving.wait()
+        await tokens_of(rig.loop, sequence(prompt_tokens=7, max_output_tokens=1))
+    chunks = [chunk.num_tokens for plan in rig.engine.sessions[0].plans for chunk in plan.chunks]
+    assert chunks == [3, 3, 1]
 
 
 async def test_each_step_is_reported_as_planned_predicted_and_measured():

@@ -20,7 +20,12 @@ def test_listening_on_every_address_needs_one_to_advertise(monkeypatch):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("LENS_TOKENIZER", "/no/such/file"), ("LENS_LOG_LEVEL", "chatty"), ("LENS_STEP_TARGET_MS", "0")],
+    [
+        ("LENS_TOKENIZER", "/no/such/file"),
+        ("LENS_LOG_LEVEL", "chatty"),
+        ("LENS_STEP_TARGET_MS", "0"),
+        ("LENS_PLANNER", "static"),
+    ],
 )
 def test_a_value_that_cannot_be_used_is_refused_by_key(monkeypatch, key, value):
     monkeypatch.setenv(key, value)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.prism.dispatches import PENDING_S, SUSPECT_S, Dispatches, Load
+from services.prism.dispatches import FIRST_BYTE_GAIN, PENDING_S, RECENT_S, SUSPECT_S, Dispatches, Load
 from tests.unit.prism.builders import state
 
 
@@ -50,3 +50,12 @@ def test_an_engine_that_failed_is_suspect_for_a_while() -> None:
     assert dispatches.load(state("a"), 10.0 + SUSPECT_S - 0.1).suspect
     assert not dispatches.load(state("a"), 10.0 + SUSPECT_S).suspect
     assert not dispatches.load(state("b"), 10.0).suspect
+
+
+def test_first_bytes_of_late_are_averaged_and_forgotten() -> None:
+    dispatches = Dispatches("r1")
+    dispatches.answered(dispatches.send("a", 1, 0.0), 1.0)
+    dispatches.answered(dispatches.send("a", 1, 1.0), 3.0)
+    assert dispatches.load(state("a"), 3.0).recent_first_byte_s == pytest.approx(1.0 + FIRST_BYTE_GAIN)
+    assert dispatches.load(state("b"), 3.0).recent_first_byte_s is None
+    assert dispatches.load(state("a"), 3.1 + RECENT_S).recent_first_byte_s is None

@@ -40,3 +40,11 @@ def test_a_replica_has_a_name_of_its_own_unless_told(monkeypatch: pytest.MonkeyP
     assert load(PrismSettings).replica
     monkeypatch.setenv("PRISM_REPLICA", "left")
     assert load(PrismSettings).replica == "left"
+
+
+def test_a_policy_that_there_is_not_is_refused_with_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(PrismSettings).policy == "synergy"
+    monkeypatch.setenv("PRISM_POLICY", "fastest")
+    with pytest.raises(InvalidSettings) as caught:
+        load(PrismSettings)
+    assert "no policy 'fastest'; there are synergy, round-robin" in caught.value.problems["PRISM_POLICY"]

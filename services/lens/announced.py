@@ -1,0 +1,58 @@
+"""The engine as routers are told of it, from what its scheduler holds. Pure."""
+
+from collections.abc import Mapping
+
+from services.lens.plan import PlanLimits
+from services.lens.scheduler import Scheduler
+from shared.engine_state import EngineState
+
+LEAST_ANNOUNCE_S = 0.1
+MOST_ANNOUNCE_S = 1.0
+"""A state is announced when it has changed, no oftener than the one, and in any case as often as the other."""
+
+
+def announced(
+    scheduler: Scheduler,
+    limits: PlanLimits,
+    *,
+    engine: str,
+    url: str,
+    serving: bool,
+    draining: bool,
+    admitted: Mapping[str, int],
+    at_s: float = 0.0,
+) -> EngineState:
+    """The engine's state.
+
+    Args:
+        serving: whether the engine behind lens is there.
+        admitted: the highest dispatch number admitted, by router replica.
+        at_s: when it is announced, on the clock that its readers judge its age by.
+    """
+    info, load = scheduler.info, scheduler.load
+    return EngineState(
+        engine=engine,
+        url=url,
+        model=info.model,
+        executor=info.executor,
+        hardware_class=info.hardware_class,
+        emulated=info.emulated,
+        announced_at_s=at_s,
+        draining=draining,
+        serving=serving,
+        max_context_tokens=info.max_context_tokens,
+        max_running=info.max_slots,
+        step_tokens=info.max_step_tokens,
+        least_prefill_tokens=limits.least_prefill_tokens,
+        step_target_ms=round(limits.target_s * 1e3, 6),
+        kv_blocks_total=info.kv_blocks_total,
+        kv_block_tokens=info.kv_block_tokens,
+        kv_blocks_free=load.kv_blocks_free,
+        decode_seqs=load.decode_seqs,
+        prefill_seqs=load.prefill_seqs,
+        kv_tokens=load.kv_tokens,
+        waiting_requests=load.waiting_requests,
+        waiting_prefill_tokens=load.waiting_prefill_tokens,
+        in_flight_ms=round(load.in_flight_s * 1e3, 3),
+        admitted=dict(admitted),
+    )

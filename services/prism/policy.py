@@ -1,0 +1,59 @@
+"""What a routing policy is told and what it answers; `policies` has them by name."""
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import NamedTuple, TypeVar
+
+from services.prism.dispatches import Load
+from services.prism.fleet import EngineView
+from services.prism.prompt_size import Ask
+from shared.slo import Slo
+
+
+class Reason(StrEnum):
+    """Why that engine."""
+
+    LEAST_PREDICTED = "least-predicted"
+    NEAR_TIE = "near-tie"
+    ONLY_ENGINE = "only-engine"
+    EXPLORE = "explore"
+    LEAST_OUTSTANDING = "least-outstanding"
+    """Redis is away and loads are not known."""
+    POLICY = "policy"
+    """One of those to compare with said so."""
+
+
+class Question(NamedTuple):
+    """A request, and the engines that may have it: at least one."""
+
+    engines: Sequence[EngineView]
+    """In order of their names."""
+    loads: Sequence[Load]
+    """Of each, what this replica knows beyond its state."""
+    ask: Ask
+    slo: Slo
+    draw: float
+    """A random number in [0, 1)."""
+    turn: int
+    """Requests that this replica has routed before."""
+
+
+class Pick(NamedTuple):
+    """The engine chosen; predictions are None where nothing was foreseen."""
+
+    place: int
+    """In `Question.engines`."""
+    reason: Reason
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+
+
+Policy = Callable[[Question], Pick]
+"""Pure: the same question has the same answer."""
+
+T = TypeVar("T")
+
+
+def at(items: Sequence[T], draw: float) -> T:
+    """The item that a number in [0, 1) falls on."""
+    return items[int(draw * len(items))]
