@@ -1,4 +1,4 @@
-"""`python -m loadgen COMMAND`: put load on a running system, measure it, and report."""
+"""`python -m loadgen COMMAND`: put load on a running or a simulated system, measure it, and report."""
 
 import argparse
 import resource
@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from loadgen.commands import goodput, run
+from loadgen.commands import goodput, run, simulate
 from loadgen.commands.status import FAILED, WRONG_USE
 from loadgen.engines import NoSystem
 from loadgen.load import ImpossibleLoad
 from loadgen.report import NothingScored
 from loadgen.traces import BadTrace
+from services.engine.profile import BadProfile, UnknownProfile
 
 PLAIN_COLUMNS = 120
 
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NoSystem as error:
         console.print(str(error), style="red", markup=False)
         return FAILED
-    except (BadTrace, ImpossibleLoad, NothingScored) as error:
+    except (BadProfile, BadTrace, ImpossibleLoad, NothingScored, UnknownProfile) as error:
         console.print(str(error), style="red", markup=False)
         return WRONG_USE
     return status
@@ -40,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run.add(commands)
     goodput.add(commands)
+    simulate.add(commands)
     return parser
 
 

@@ -32,8 +32,8 @@ def add_load_options(parser: argparse.ArgumentParser) -> None:
     server.add_argument(
         "--retries", type=whole, default=0, help="of a refused request, counted as one with it (%(default)s)"
     )
-    _add_arrival_options(parser.add_argument_group("when requests arrive"))
-    _add_request_options(parser.add_argument_group("what they ask for"))
+    add_arrival_options(parser.add_argument_group("when requests arrive"))
+    add_request_options(parser.add_argument_group("what they ask for"))
     run = parser.add_argument_group("the run")
     run.add_argument("--seed", type=int, default=0, help="of all that is drawn (%(default)s)")
     run.add_argument(
@@ -48,7 +48,8 @@ def add_load_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_arrival_options(group: argparse._ArgumentGroup) -> None:
+def add_arrival_options(group: argparse._ArgumentGroup) -> None:
+    """Options that say when requests arrive, and how many."""
     group.add_argument(
         "--arrivals", type=Arrivals, choices=tuple(Arrivals), default=Arrivals.POISSON, help="%(default)s unless told"
     )
@@ -67,7 +68,8 @@ def _add_arrival_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _add_request_options(group: argparse._ArgumentGroup) -> None:
+def add_request_options(group: argparse._ArgumentGroup) -> None:
+    """Options that say what requests ask for."""
     group.add_argument("--trace", type=Path, metavar="FILE", help="lengths, and with --arrivals trace the instants")
     group.add_argument("--format", choices=tuple(FORMATS), help="of the trace; by default told from suffix and header")
     group.add_argument(

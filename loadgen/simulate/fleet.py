@@ -1,0 +1,88 @@
+"""The simulated fleet: who is in it, what befalls it, and how routers see it. Pure."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from loadgen.simulate.engine import Engine
+from services.prism.fleet import EngineView, Fleet
+
+Joins = Callable[[str, str], Engine]
+"""Makes an engine from its name and the name of its hardware."""
+
+
+class Slow(NamedTuple):
+    """From an instant on, steps take so many times longer than the hardware's should."""
+
+    at_s: float
+    engine: str
+    slowness: float
+
+
+class Die(NamedTuple):
+    """The engine breaks off what it does, and never answers again."""
+
+    at_s: float
+    engine: str
+
+
+class Join(NamedTuple):
+    """A new engine comes, and nothing is known of it."""
+
+    at_s: float
+    engine: str
+    hardware: str
+
+
+Incident = Slow | Die | Join
+
+
+class SimulatedFleet:
+    """All engines by name."""
+
+    def __init__(self, engines: Iterable[Engine], now_s: Callable[[], float], join: Joins) -> None:
+        self._engines = {engine.name: engine for engine in sorted(engines, key=lambda engine: engine.name)}
+        self._now_s = now_s
+        self._join = join
+
+    @property
+    def engines(self) -> Iterable[Engine]:
+        """All there ever were."""
+        return self._engines.values()
+
+    def named(self, name: str) -> Engine:
+        """The engine of this name."""
+        return self._engines[name]
+
+    def view(self) -> Fleet:
+        """The fleet as a router that reads now finds it."""
+        return Fleet(engines=tuple(self._views()), age_s=0.0)
+
+    def befall(self, incident: Incident) -> None:
+        """Let something happen to it; what an engine was answering breaks off with it."""
+        match incident:
+            case Slow(_, engine, slowness):
+                self._engines[engine].speed.slowness = slowness
+            case Die(_, engine):
+                for job in self._engines[engine].die():
+                    job.asker.broken(job)
+            case Join(_, engine, hardware):
+                joined = {**self._engines, engine: self._join(engine, hardware)}
+                self._engines = dict(sorted(joined.items()))
+
+    def _views(self) -> Iterator[EngineView]:
+        now_s = self._now_s()
+        for engine in self._engines.values():
+            state = engine.state_at(now_s)
+            if state is None:
+                continue
+            known = engine.shown.read(now_s)
+            yield EngineView(
+                state=state,
+                state_age_s=now_s - state.announced_at_s,
+                model=known.model,
+                health=known.health,
+                mape=known.mape,
+                steps_learned=known.steps_learned,
+                capacity_tokens_per_s=known.capacity_tokens_per_s,
+                forecast_age_s=now_s - known.written_at_s,
+            )

@@ -1,0 +1,111 @@
+"""What lens and the routers know of an engine's steps: learned from its telemetry, which takes its time, or given. Pure."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from loadgen.simulate.hardware import Speed
+from services.forecaster.engine_model import EngineModel
+from services.forecaster.outbox import BETWEEN_FORECASTS_S
+from shared.forecast import Forecast, ModelHealth
+from shared.steptime import PRIOR, Array, StepModel, StepShape
+from shared.telemetry import StepReport
+
+
+class Known(NamedTuple):
+    """A forecast as its readers use it."""
+
+    model: StepModel
+    health: ModelHealth
+    mape: float | None
+    steps_learned: int
+    capacity_tokens_per_s: float
+    written_at_s: float
+
+
+class Knowledge(Protocol):
+    """Of one engine."""
+
+    def tell(self, report: StepReport, now_s: float) -> None:
+        """A step was run."""
+
+    def read(self, now_s: float) -> Known:
+        """What readers know now."""
+
+
+class Learned:
+    """What the forecaster has learned from the steps whose telemetry is through.
+
+    Args:
+        delay_s: from the end of a step until readers have a forecast that knows of it.
+    """
+
+    def __init__(self, engine: str, delay_s: float) -> None:
+        self._model = EngineModel(engine)
+        self._delay_s = delay_s
+        self._on_their_way: deque[tuple[float, StepReport]] = deque()
+        self._known = Known(PRIOR, ModelHealth.COLD, None, 0, 0.0, -float("inf"))
+
+    def tell(self, report: StepReport, now_s: float) -> None:
+        """A step was run."""
+        self._on_their_way.append((now_s + self._delay_s, report))
+
+    def read(self, now_s: float) -> Known:
+        """The newest forecast; there is none oftener than the forecaster writes one."""
+        arrived_s = self._known.written_at_s
+        if now_s - arrived_s < BETWEEN_FORECASTS_S:
+            return self._known
+        is_news = False
+        while self._on_their_way and self._on_their_way[0][0] <= now_s:
+            arrived_s, report = self._on_their_way.popleft()
+            is_news |= self._model.observe(report) is not None
+        if is_news:
+            self._known = _known(self._model.forecast(arrived_s))
+        return self._known
+
+
+def _known(forecast: Forecast) -> Known:
+    return Known(
+        forecast.step_model(),
+        forecast.health,
+        forecast.mape,
+        forecast.steps_learned,
+        forecast.capacity_tokens_per_s,
+        forecast.written_at_s,
+    )
+
+
+class TrueModel(StepModel, frozen=True, kw_only=True, dict=True):
+    """A step model that is never wrong but for the noise; only its expected times mean anything."""
+
+    speed: Speed
+
+    def step_time_s(self, shape: StepShape) -> float:
+        """Expected duration of one step, whose shape is of plain numbers."""
+        return self.speed.expected_s(shape)
+
+
+class Given:
+    """The truth, and a data sheet's capacity, which knows of no slowing down."""
+
+    def __init__(self, speed: Speed, capacity_tokens_per_s: float) -> None:
+        self._model = TrueModel(coefficients_s=PRIOR.coefficients_s, floor_s=0.0, speed=speed)
+        self._capacity_tokens_per_s = capacity_tokens_per_s
+
+    def tell(self, report: StepReport, now_s: float) -> None:
+        """It knows already."""
+
+    def read(self, now_s: float) -> Known:
+        """The truth now."""
+        return Known(self._model, ModelHealth.HEALTHY, 0.0, 0, self._capacity_tokens_per_s, now_s)
+
+
+def true_step_times_s(models: Sequence[StepModel], shape: StepShape) -> Array:
+    """`shared.steptime.step_times_s` for models that take one step at a time."""
+    fields = np.broadcast_arrays(*shape, np.empty(len(models)))[:-1]
+    times_s = np.empty(fields[0].shape)
+    for place in np.ndindex(times_s.shape):
+        times_s[place] = models[place[-1]].step_time_s(StepShape(*(float(field[place]) for field in fields)))
+    return times_s

@@ -1,0 +1,104 @@
+"""What simulated runs amount to: one value a run, and one row over the seeds of a scenario. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+import msgspec
+
+from loadgen.score import Score, Spread, score
+from loadgen.simulate.run import Simulated
+from loadgen.student import estimate
+
+E2E_THRESHOLDS_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
+
+
+class RunScore(msgspec.Struct, frozen=True, kw_only=True):
+    """One run; fractions are of the requests offered."""
+
+    seed: int
+    total: Score
+    goodput_per_s: float
+    tokens_per_s: float
+    e2e_attainment: Mapping[str, float]
+    """By threshold in seconds: those that ended well within it."""
+    refused: float
+    steps: int
+    duration_s: float
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A workload at a rate, under an engine policy and a router policy: means over the seeds."""
+
+    workload: str
+    rate: float
+    engine_policy: str
+    router_policy: str
+    seeds: tuple[int, ...]
+    attainment: float
+    attainment_ci95: float | None
+    """Half the width of the 95 % interval of the mean; None with one seed."""
+    goodput: float
+    """Requests that met all their targets, a second."""
+    ttft_p50_s: float | None
+    ttft_p99_s: float | None
+    tpot_p50_s: float | None
+    tpot_p99_s: float | None
+    e2e_p50_s: float | None
+    e2e_attainment: Mapping[str, float]
+    tokens_per_s: float
+    refused: float
+    simulated: bool = True
+
+
+def score_run(seed: int, run: Simulated) -> RunScore:
+    """The score of a run of at least one request."""
+    total = score(run.outcomes)
+    offered = len(run.outcomes)
+    ended_s = [outcome.e2e_s for outcome in run.outcomes if outcome.problem is None and outcome.e2e_s is not None]
+    within = {f"{most_s:g}": sum(e2e_s <= most_s for e2e_s in ended_s) / offered for most_s in E2E_THRESHOLDS_S}
+    return RunScore(
+        seed=seed,
+        total=total,
+        goodput_per_s=total.attained / run.duration_s,
+        tokens_per_s=total.output_tokens / run.duration_s,
+        e2e_attainment=within,
+        refused=sum(outcome.status == HTTPStatus.TOO_MANY_REQUESTS for outcome in run.outcomes) / offered,
+        steps=run.steps,
+        duration_s=run.duration_s,
+    )
+
+
+def row_of(workload: str, rate: float, engine_policy: str, router_policy: str, runs: Sequence[RunScore]) -> Row:
+    """The row of at least one run."""
+    attainment = estimate([run.total.attainment for run in runs])
+    return Row(
+        workload=workload,
+        rate=rate,
+        engine_policy=engine_policy,
+        router_policy=router_policy,
+        seeds=tuple(run.seed for run in runs),
+        attainment=attainment.mean,
+        attainment_ci95=attainment.ci95,
+        goodput=_mean([run.goodput_per_s for run in runs]),
+        ttft_p50_s=_percentile([run.total.ttft_s for run in runs], "p50"),
+        ttft_p99_s=_percentile([run.total.ttft_s for run in runs], "p99"),
+        tpot_p50_s=_percentile([run.total.tpot_s for run in runs], "p50"),
+        tpot_p99_s=_percentile([run.total.tpot_s for run in runs], "p99"),
+        e2e_p50_s=_percentile([run.total.e2e_s for run in runs], "p50"),
+        e2e_attainment={
+            most_s: _mean([run.e2e_attainment[most_s] for run in runs]) for most_s in runs[0].e2e_attainment
+        },
+        tokens_per_s=_mean([run.tokens_per_s for run in runs]),
+        refused=_mean([run.refused for run in runs]),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _percentile(spreads: Sequence[Spread | None], name: str) -> float | None:
+    """The mean over the runs that have it."""
+    values: list[float] = [getattr(spread, name) for spread in spreads if spread is not None]
+    return _mean(values) if values else None

@@ -1,0 +1,56 @@
+"""The simulator's command and experiments, as they are called."""
+
+from pathlib import Path
+
+import msgspec
+
+from loadgen.__main__ import main
+from loadgen.experiments import floor
+from loadgen.simulate.rows import Row
+
+AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n" + "".join(
+    f"2023-11-16 18:15:{number // 10:02}.{number % 10}00000,{200 + 37 * number},{5 + number % 40}\n"
+    for number in range(60)
+)
+LENGTHS = "num_prefill_tokens,num_decode_tokens,num_total_tokens,pd_ratio\n3000,54,3054,55\n2000,80,2080,25\n"
+
+
+def rows_of(path: Path) -> list[Row]:
+    return [msgspec.json.decode(line, type=Row) for line in path.read_bytes().splitlines()]
+
+
+def test_planners_and_policies_are_compared_on_one_load(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conv.csv").write_text(AZURE)
+    fleet = ["--engine", "h100-llama3.1-8b", "--engine", "2xa6000-llama3.1-8b:2", "--die", "2xa6000-llama3.1-8b-2@3"]
+    load = ["--trace", "conv.csv", "--rate", "8", "--requests", "40", "--class", "chat:ttft_ms=2000,tpot_ms=100"]
+    compared = ["--planner", "synergy", "--planner", "static-512", "--policy", "synergy", "--policy", "round-robin"]
+    arguments = ["simulate", *fleet, *load, "--replicas", "2", "--repeats", "2", "--name", "mine"]
+    assert main([*arguments, *compared]) == 0
+    rows = rows_of(Path("runs/mine.jsonl"))
+    assert [(row.engine_policy, row.router_policy) for row in rows] == [
+        ("synergy", "synergy"),
+        ("synergy", "round-robin"),
+        ("static-512", "synergy"),
+        ("static-512", "round-robin"),
+    ]
+    assert all(row.seeds == (0, 1) and 0 < row.attainment <= 1 for row in rows)
+    assert "static-512" in capsys.readouterr().out
+    assert main([*arguments, "--append"]) == 0
+    assert rows_of(Path("runs/mine.jsonl"))[4] == rows[0]
+
+
+def test_an_engine_that_there_is_not_is_told(capsys):
+    assert main(["simulate", "--die", "nobody@3"]) == 2
+    assert "no engine 'nobody'" in capsys.readouterr().out
+
+
+def test_the_floor_is_smoked(tmp_path):
+    (tmp_path / "AzureLLMInferenceTrace_conv.csv").write_text(AZURE)
+    (tmp_path / "AzureLLMInferenceTrace_code.csv").write_text(AZURE)
+    (tmp_path / "arxiv_summarization_lengths.csv").write_text(LENGTHS)
+    assert floor.main([str(tmp_path), "--smoke", "--rows", str(tmp_path / "rows.jsonl")]) == 0
+    rows = rows_of(tmp_path / "rows.jsonl")
+    assert {row.engine_policy for row in rows} == set(floor.PLANNERS)
+    assert {row.router_policy for row in rows} == set(floor.POLICIES)
+    assert floor.main([str(tmp_path / "elsewhere"), "--smoke"]) == 2

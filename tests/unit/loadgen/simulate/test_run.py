@@ -1,0 +1,60 @@
+"""Runs as a whole: repeatable to the bit, learning what they are not told, alike for every policy and planner."""
+
+import msgspec
+import pytest
+
+from loadgen.load import Settings, draw_load
+from loadgen.simulate.fleet import Slow
+from loadgen.simulate.hardware import hardware_by_profile
+from loadgen.simulate.run import ORACLE, Knows, Scenario, Simulated, simulate
+from services.engine.profile import load_profile
+from services.prism.policies import POLICIES
+
+PROFILES = ("h100-llama3.1-8b", "a100-llama3.1-8b")
+FLEET = Scenario(
+    engines={"h": PROFILES[0], "a": PROFILES[1]},
+    hardware={name: hardware_by_profile(load_profile(name)) for name in PROFILES},
+    incidents=(Slow(2.0, "a", 1.5),),
+    replicas=2,
+    delay_s=0.1,
+)
+
+
+def run(scenario: Scenario, seed: int = 3, requests: int = 60) -> Simulated:
+    settings = Settings(url="", model="", requests=requests, seed=seed, timeout_s=0.0, rate_per_s=20.0)
+    return simulate(scenario, draw_load(settings), seed)
+
+
+def test_the_same_seed_has_the_same_result_to_the_bit():
+    first, second = (msgspec.json.encode(run(FLEET)) for _ in range(2))
+    assert first == second
+    assert first != msgspec.json.encode(run(FLEET, seed=4))
+
+
+@pytest.mark.parametrize("policy", [*POLICIES, ORACLE])
+def test_every_request_ends_under_every_policy(policy):
+    ended = run(msgspec.structs.replace(FLEET, policy=policy)).outcomes
+    assert [outcome.problem for outcome in ended] == [None] * 60
+    assert {outcome.engine for outcome in ended} <= {"h", "a"}
+
+
+@pytest.mark.parametrize("planner", ["synergy", "published", "prefill-first", "static-256", "static-256-relegating"])
+def test_every_request_ends_under_every_planner(planner):
+    ended = run(msgspec.structs.replace(FLEET, planner=planner)).outcomes
+    assert [outcome.problem for outcome in ended] == [None] * 60
+
+
+def test_what_is_foreseen_gets_better_as_the_steps_are_learned():
+    ended = sorted(run(FLEET, requests=200).outcomes, key=lambda outcome: outcome.sent_s)
+
+    def error(outcome):
+        return abs(outcome.predicted_tpot_s - outcome.tpot_s) / outcome.tpot_s
+
+    assert sum(map(error, ended[:5])) / 5 > 1.0
+    assert sum(map(error, ended[-50:])) / 50 < 0.5
+
+
+def test_whoever_knows_the_truth_foresees_from_the_start():
+    ended = run(msgspec.structs.replace(FLEET, knows=Knows.TRUE, instant=True)).outcomes
+    pairs = [(o.predicted_tpot_s, o.tpot_s) for o in ended if o.predicted_tpot_s is not None and o.tpot_s is not None]
+    assert sum(predicted_s < 2 * actual_s for predicted_s, actual_s in pairs) > 50
