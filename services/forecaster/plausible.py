@@ -21,4 +21,6 @@ def problem_of(report: StepReport) -> str | None:
         return f"batch_size is {report.batch_size} with {report.prefill_tokens + report.decode_tokens} tokens"
     if report.prefill_seqs > min(report.batch_size, report.prefill_tokens):
         return f"prefill_seqs is {report.prefill_seqs}"
+    if not report.prefill_seqs and (report.prefill_tokens or report.attention_work):
+        return f"prefill_tokens is {report.prefill_tokens} and attention_work {report.attention_work} without a prefill"
     return None

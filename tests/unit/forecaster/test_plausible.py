@@ -29,6 +29,8 @@ def test_steps_that_engines_run_are_plausible():
         ({"batch_size": 0}, "batch_size is 0 with 4 tokens"),
         ({"batch_size": 9}, "batch_size is 9 with 4 tokens"),
         ({"prefill_seqs": 3}, "prefill_seqs is 3"),
+        ({"prefill_tokens": 64}, "prefill_tokens is 64"),
+        ({"attention_work": 9.0}, "attention_work 9.0 without a prefill"),
     ],
 )
 def test_what_no_engine_could_have_sent_is_named(changes, problem):
