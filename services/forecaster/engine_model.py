@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
-from services.forecaster.model import MOST_SPEEDUP, RegressorState, StepTimeRegressor
+from services.forecaster.model import MOST_SPEEDUP, StepTimeRegressor
 from services.forecaster.plausible import problem_of
+from services.forecaster.regressor_state import RegressorState
 from shared.forecast import Forecast, ModelHealth
 from shared.steptime import FEATURES
 from shared.telemetry import StepReport

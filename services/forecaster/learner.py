@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from services.forecaster.engine_model import EngineModel, Observation, Position
 from services.forecaster.intake import Reading, SetAside, absurd_number, breaking, impossible, too_many_engines
-from services.forecaster.model import RegressorState
+from services.forecaster.regressor_state import RegressorState
 from services.forecaster.sharing import Lease
 from shared.forecast import ModelHealth
 from shared.telemetry import RequestReport, StepReport, Telemetry

@@ -9,8 +9,9 @@ import pytest
 from river import checks, datasets
 
 from services.forecaster.calibration import Regime
-from services.forecaster.model import RegressorState, StepTimeRegressor
+from services.forecaster.model import StepTimeRegressor
 from services.forecaster.prior import PROPORTIONS
+from services.forecaster.regressor_state import RegressorState
 from shared.steptime import FEATURES, PRIOR, Residuals, StepModel, StepShape, features
 from tests.unit.forecaster.telemetry import law, mixed_step
 
