@@ -8,7 +8,6 @@ shape demand.
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import statistics
 import subprocess
@@ -22,10 +21,10 @@ from typing import Any, NamedTuple
 
 import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
-from rich.console import Console
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from loadgen.benchmarks.processes import free_port
+from loadgen.benchmarks.written import write_report
 from services.engine.emulated import step_shape
 from services.engine.emulation import StepTimes
 from services.engine.profile import load_profile
@@ -238,9 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as directory:
         report = asyncio.run(measure(options, Path(directory)))
-    options.report.parent.mkdir(parents=True, exist_ok=True)
-    options.report.write_text(json.dumps(report, indent=2) + "\n")
-    Console().print_json(data=report)
+    write_report(report, options.report)
     return 0
 
 

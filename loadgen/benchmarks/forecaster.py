@@ -8,7 +8,6 @@ step. Freshness: steps come at a steady rate, and a reader polls Redis until a f
 import argparse
 import asyncio
 import gc
-import json
 import os
 import platform
 import statistics
@@ -23,10 +22,10 @@ import msgspec
 import nats
 import redis
 from nats.aio.client import Client
-from rich.console import Console
 
 from loadgen.benchmarks.processes import forecaster, nats_server, redis_server
 from loadgen.benchmarks.traffic import steps
+from loadgen.benchmarks.written import write_report
 from shared.names import forecast_key, telemetry_subject
 from shared.telemetry import StepReport, Telemetry
 from shared.wire import encode
@@ -227,9 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.disable()  # a pause of this process would be taken for one of the forecaster
     with tempfile.TemporaryDirectory() as directory:
         report = asyncio.run(measure(options, Path(directory)))
-    options.report.parent.mkdir(parents=True, exist_ok=True)
-    options.report.write_text(json.dumps(report, indent=2) + "\n")
-    Console().print_json(data=report)
+    write_report(report, options.report)
     return 0
 
 

@@ -5,7 +5,6 @@ minutes of virtual time.
 """
 
 import argparse
-import json
 import resource
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from loadgen.benchmarks.written import write_report
 from loadgen.load import Settings, draw_load
 from loadgen.simulate.experiment import Cell, run_watched
 from loadgen.simulate.hardware import MODEL, hardware_by_profile
@@ -107,9 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "fleet_elapsed_s": round(elapsed_s, 1),
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / BYTES_PER_KIB),
     }
-    options.report.parent.mkdir(parents=True, exist_ok=True)
-    options.report.write_text(json.dumps(report, indent=2) + "\n")
-    console.print_json(data=report)
+    write_report(report, options.report)
     return 0
 
 

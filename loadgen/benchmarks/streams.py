@@ -6,7 +6,6 @@ the generator's own error (and the endpoint's, which shares the machine).
 
 import argparse
 import asyncio
-import json
 import os
 import platform
 import resource
@@ -20,6 +19,7 @@ import numpy as np
 from rich.console import Console
 
 from loadgen.benchmarks.processes import even_pace_endpoint
+from loadgen.benchmarks.written import write_report
 from loadgen.client import open_session
 from loadgen.live import run_once
 from loadgen.load import Arrivals, Settings
@@ -49,9 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.sched_setaffinity(0, {cores[-1]})
         report, most_open = asyncio.run(_measure(url, options.streams, options.gap_ms, options.seconds))
     figures = _figures(report, most_open, options.gap_ms)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(figures, indent=2) + "\n")
-    print(json.dumps(figures, indent=2))
+    write_report(figures, options.output)
     return 0 if most_open >= options.streams and not report.problems else 1
 
 
