@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from typing import Any
+
+CANCEL_AGAIN_S = 1.0
 
 
 class Readiness:
@@ -47,8 +50,35 @@ def stop_signals() -> Iterator[asyncio.Event]:
 @contextlib.asynccontextmanager
 async def background(*coroutines: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """Run these beside the body and cancel them after it; if one fails, so does the body."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(coroutine) for coroutine in coroutines]
+    body = asyncio.current_task()
+    assert body is not None, "only within a task"
+    tasks: list[asyncio.Task[None]] = []
+    with _cancelled_for_good(body, tasks):
+        async with asyncio.TaskGroup() as group:
+            tasks += [group.create_task(coroutine) for coroutine in coroutines]
+            yield
+            for task in tasks:
+                task.cancel()
+
+
+@contextlib.contextmanager
+def _cancelled_for_good(body: asyncio.Task[Any], tasks: Sequence[asyncio.Task[None]]) -> Iterator[None]:
+    """Cancel again what was cancelled and goes on.
+
+    Before Python 3.12 `asyncio.wait_for`, which nats-py asks with, loses a cancellation that meets its answer
+    (python/cpython#86296): a body would go on for ever without what it relies on.
+    """
+    loop = asyncio.get_running_loop()
+
+    def insist() -> None:
+        for task in (body, *tasks):
+            if task.cancelling() and not task.done():
+                task.uncancel()  # so that it counts once
+                task.cancel()
+        timers[:] = [loop.call_later(CANCEL_AGAIN_S, insist)]
+
+    timers = [loop.call_later(CANCEL_AGAIN_S, insist)]
+    try:
         yield
-        for task in tasks:
-            task.cancel()
+    finally:
+        timers[0].cancel()
