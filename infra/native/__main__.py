@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from infra.native.fleet import REAL
 from infra.native.ports import Ports, free_ports
 from infra.native.system import ENGINES, ROOT, NativeSystem, RunInUse, SystemFailed
 from services.engine.profile import BadProfile, UnknownProfile, known_profiles, load_profile
@@ -51,8 +52,8 @@ def _parser() -> argparse.ArgumentParser:
         type=_profiles,
         default=(),
         metavar="PROFILE,…",
-        help="emulated engines instead of the real ones, on free ports: "
-        f"{', '.join(known_profiles())}, or a .json file; repeat one for more of it",
+        help="these engines instead of the two unequal ones, on free ports: emulated ones by profile, "
+        f"{', '.join(known_profiles())}, or a .json file, and {REAL} for the real model; repeat one for more of it",
     )
     up.set_defaults(run=run_up)
     demo = commands.add_parser("demo", help="a fresh system on free ports, a minute of load, a report")
@@ -65,7 +66,8 @@ def _profiles(text: str) -> tuple[str, ...]:
     names = [name.strip() for name in text.split(",")]
     try:
         for name in names:
-            load_profile(name)
+            if name != REAL:
+                load_profile(name)
     except (UnknownProfile, BadProfile) as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return tuple(str(Path(name).absolute()) if name.endswith(".json") else name for name in names)
@@ -116,7 +118,7 @@ def _start(system: NativeSystem) -> None:
 
 
 def _model(profiles: Sequence[str]) -> str:
-    return load_profile(profiles[0]).model if profiles else MODEL
+    return load_profile(profiles[0]).model if profiles and profiles[0] != REAL else MODEL
 
 
 def _directions(system: NativeSystem, model: str) -> str:

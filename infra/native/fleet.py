@@ -1,4 +1,4 @@
-"""A fleet of emulated engines in place of the two real ones: what supervisor is told then, and where they listen."""
+"""A fleet of one's choice in place of the two unequal engines: what supervisor is told then, and where they listen."""
 
 import configparser
 import io
@@ -8,9 +8,12 @@ from typing import NamedTuple
 
 from infra.native.ports import HOST, free_port_numbers
 
+REAL = "llamacpp"
+"""In place of a profile: an engine that runs the bundled model."""
 
-class EmulatedEngine(NamedTuple):
-    """One engine with its lens."""
+
+class ChosenEngine(NamedTuple):
+    """One engine with its lens; `profile` may be `REAL`."""
 
     name: str
     profile: str
@@ -19,12 +22,12 @@ class EmulatedEngine(NamedTuple):
     lens_port: int
 
 
-def emulated_engines(profiles: Sequence[str]) -> tuple[EmulatedEngine, ...]:
+def chosen_engines(profiles: Sequence[str]) -> tuple[ChosenEngine, ...]:
     """An engine a profile, on free ports; engines of one profile are numbered, and their noise differs."""
     names = [_name(profile) for profile in profiles]
     ports = iter(free_port_numbers(2 * len(profiles)))
     return tuple(
-        EmulatedEngine(_numbered(names, place), profile, place, next(ports), next(ports))
+        ChosenEngine(_numbered(names, place), profile, place, next(ports), next(ports))
         for place, profile in enumerate(profiles)
     )
 
@@ -38,7 +41,7 @@ def _numbered(names: Sequence[str], place: int) -> str:
     return name if names.count(name) == 1 else f"{name}-{1 + names[:place].count(name)}"
 
 
-def configuration(template: Path, engines: Sequence[EmulatedEngine]) -> str:
+def configuration(template: Path, engines: Sequence[ChosenEngine]) -> str:
     """Supervisor's configuration with these engines and lenses instead of the template's."""
     parser = configparser.RawConfigParser()
     parser.read_string(template.read_text())
@@ -59,17 +62,19 @@ def configuration(template: Path, engines: Sequence[EmulatedEngine]) -> str:
     return written.getvalue()
 
 
-def _engine_keys(engine: EmulatedEngine) -> Mapping[str, str]:
+def _engine_keys(engine: ChosenEngine) -> Mapping[str, str]:
+    common = {"ENGINE_GRPC_PORT": str(engine.engine_port), "TMPDIR": "%(ENV_SYNERGY_RUN_DIR)s/tmp"}
+    if engine.profile == REAL:
+        return common
     return {
+        **common,
         "ENGINE_EXECUTOR": "emulated",
         "ENGINE_PROFILE": engine.profile,
         "ENGINE_SEED": str(engine.seed),
-        "ENGINE_GRPC_PORT": str(engine.engine_port),
-        "TMPDIR": "%(ENV_SYNERGY_RUN_DIR)s/tmp",
     }
 
 
-def _lens_keys(engine: EmulatedEngine) -> Mapping[str, str]:
+def _lens_keys(engine: ChosenEngine) -> Mapping[str, str]:
     return {
         "LENS_ENGINE": engine.name,
         "LENS_ENGINE_GRPC": f"{HOST}:{engine.engine_port}",
