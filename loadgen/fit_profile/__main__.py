@@ -4,33 +4,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
-from loadgen.fit_profile.fit import Array, Costs, Noise, fit_costs, noise_of
+from loadgen.fit_profile.fit import Array
+from loadgen.fit_profile.profile import Limits, fit_profile, noiseless_profile, residuals, written
 from loadgen.fit_profile.telemetry import read_log
 from loadgen.steplog import BadStepLog, LoggedStep
-from services.engine.emulation import StepTimes
-from services.engine.profile import Profile
 
 LEAST_STEPS = 200
 """Of a log whose halves are compared."""
-
-
-class Limits(NamedTuple):
-    """The part of a profile that steps do not tell."""
-
-    name: str
-    hardware_class: str
-    model: str
-    source: str
-    max_context_tokens: int
-    max_step_tokens: int
-    max_slots: int
-    kv_block_tokens: int
-    kv_blocks_total: int
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,49 +29,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     steps = [step for log in logs for step in log]
     limits = _limits(options, steps)
-    profile = _fit(limits, logs)
+    profile = fit_profile(limits, logs)
     early = [step for log in logs for step in log[: len(log) // 2]]
     late = [step for log in logs for step in log[len(log) // 2 :]]
     print(f"{len(steps)} steps of {len(logs)} logs, relative error of the expected time:")
-    _tell("fitted to all, on all", _residuals(profile, steps))
-    _tell("fitted to first halves, on second", _residuals(_noiseless(limits, early), late))
-    _tell("fitted to second halves, on first", _residuals(_noiseless(limits, late), early))
+    _tell("fitted to all, on all", residuals(profile, steps))
+    _tell("fitted to first halves, on second", residuals(noiseless_profile(limits, early), late))
+    _tell("fitted to second halves, on first", residuals(noiseless_profile(limits, late), early))
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(_written(profile))
+    options.output.write_text(written(profile))
     print(f"Written to {options.output}; ENGINE_EXECUTOR=emulated ENGINE_PROFILE={options.output} runs by it.")
     return 0
 
 
-def _fit(limits: Limits, logs: Sequence[Sequence[LoggedStep]]) -> Profile:
-    """Costs fitted to all logs, and noise about each log's own fit: what one form cannot say of all is not noise."""
-    steps = [step for log in logs for step in log]
-    residuals = np.concatenate([_residuals(_noiseless(limits, log), log) for log in logs])
-    return _profile(limits, fit_costs(steps), noise_of(steps, residuals))
-
-
-def _noiseless(limits: Limits, steps: Sequence[LoggedStep]) -> Profile:
-    silence = Noise(residuals=(0.0,), block_steps=1, stall_share=0.0, stall_ms=0.0)
-    return _profile(limits, fit_costs(steps), silence)
-
-
-def _profile(limits: Limits, costs: Costs, noise: Noise) -> Profile:
-    return Profile(**limits._asdict(), **costs._asdict(), **noise._asdict(), residuals_source=limits.source)
-
-
-def _residuals(profile: Profile, steps: Sequence[LoggedStep]) -> Array:
-    """Actual ÷ expected − 1 of each step."""
-    times = StepTimes(profile, seed=0)
-    return np.array([step.duration_s / times.expected_s(step.shape) - 1.0 for step in steps])
-
-
-def _written(profile: Profile) -> str:
-    """As JSON, a field a line: tables and residuals would else take a line a number."""
-    fields = msgspec.to_builtins(profile).items()
-    return "{\n" + ",\n".join(f'"{field}": {msgspec.json.encode(value).decode()}' for field, value in fields) + "\n}\n"
-
-
-def _tell(what: str, residuals: Array) -> None:
-    median, p90 = np.percentile(np.abs(residuals), [50, 90])
+def _tell(what: str, errors: Array) -> None:
+    median, p90 = np.percentile(np.abs(errors), [50, 90])
     print(f"  {what:<34} median {median:6.2%}   p90 {p90:6.2%}")
 
 

@@ -22,7 +22,7 @@ def read_log(path: Path) -> tuple[LoggedStep, ...]:
     steps: list[LoggedStep] = []
     for number, line in enumerate(lines, start=1):
         try:
-            steps += _steps(decode(line, Telemetry)) if line.strip() else ()
+            steps += logged_steps(decode(line, Telemetry)) if line.strip() else ()
         except UnreadableMessage as error:
             raise BadStepLog(path, number, str(error)) from error
     if not steps:
@@ -30,7 +30,8 @@ def read_log(path: Path) -> tuple[LoggedStep, ...]:
     return tuple(steps)
 
 
-def _steps(message: Telemetry) -> list[LoggedStep]:
+def logged_steps(message: Telemetry) -> list[LoggedStep]:
+    """The steps that a message reports, those that took time."""
     reports = [report for report in message.reports if isinstance(report, StepReport) and report.duration_ms > 0]
     return [
         LoggedStep(report.shape, report.duration_ms / 1e3, report.start_s + report.duration_ms / 1e3)
