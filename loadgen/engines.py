@@ -1,11 +1,13 @@
 """The system under load as its router describes it: the model it serves, and its engines with what was learned of them."""
 
+import asyncio
 from collections.abc import Collection
 from typing import TypeVar
 
 import aiohttp
 import msgspec
 
+from shared.engine_state import MOST_LATENESS_AGE_S
 from shared.forecast import ModelHealth
 
 ANSWERS_WITHIN_S = 5.0
@@ -39,6 +41,9 @@ class Engine(msgspec.Struct, frozen=True):
     engine: str
     hardware_class: str
     forecast: StepModelCard
+    emulated: bool = False
+    lateness_counts: tuple[int, ...] = ()
+    """As `shared.engine_state.EngineState` has them."""
 
 
 class _Engines(msgspec.Struct, frozen=True):
@@ -64,6 +69,19 @@ async def read_engines(session: aiohttp.ClientSession, url: str) -> tuple[Engine
         NoSystem: the router does not answer, or not with engines.
     """
     return (await _get(session, f"{url}/v1/engines", _Engines)).engines
+
+
+async def read_counted_engines(session: aiohttp.ClientSession, url: str) -> tuple[Engine, ...]:
+    """The engines in the pool; where they are emulated, all steps that have ended by now are in their lateness counts.
+
+    Raises:
+        NoSystem: as `read_engines`.
+    """
+    engines = await read_engines(session, url)
+    if not any(engine.emulated for engine in engines):
+        return engines
+    await asyncio.sleep(MOST_LATENESS_AGE_S)
+    return await read_engines(session, url)
 
 
 async def read_model(session: aiohttp.ClientSession, url: str) -> str:

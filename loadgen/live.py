@@ -11,7 +11,7 @@ from rich.console import Console
 
 from loadgen.client import Client
 from loadgen.closed_loop import send_in_turn
-from loadgen.engines import Engine, NoSystem, engine_problems, read_engines
+from loadgen.engines import Engine, NoSystem, engine_problems, read_counted_engines, read_engines
 from loadgen.lag import LagMeter
 from loadgen.load import Arrivals, Settings, draw_load
 from loadgen.open_loop import send_all
@@ -42,6 +42,7 @@ async def run_once(
         NothingScored: the warm-up was as long as the run.
     """
     requests = draw_load(settings, trace)
+    engines_before = await _engines_before(session, settings.url)
     console.print(_announcement(settings, requests), markup=False, highlight=False)
     with _rare_collections():
         started_at_s = time.monotonic()
@@ -54,9 +55,9 @@ async def run_once(
         engines = await _read_learned_engines(session, settings.url, served, require_engines)
         problems = engine_problems(engines, served, require_engines)
     except NoSystem as error:
-        # Servers of other kinds have no such list.
-        engines, problems = (), [str(error)] if require_engines else []
-    return make_report(settings, outcomes, engines, problems, duration_s, own_load)
+        # Servers of other kinds have no such list; one that had it must have it still.
+        engines, problems = (), [str(error)] if require_engines or engines_before else []
+    return make_report(settings, outcomes, engines, problems, duration_s, own_load, engines_before)
 
 
 @contextlib.contextmanager
@@ -112,13 +113,21 @@ def _announcement(settings: Settings, requests: Sequence[Request]) -> str:
     return f"Sending {len(requests)} requests to {settings.model} at {settings.url} {how}."
 
 
+async def _engines_before(session: aiohttp.ClientSession, url: str) -> tuple[Engine, ...]:
+    """Empty where there is no such list. An engine that is in it later on counts from its start."""
+    try:
+        return await read_counted_engines(session, url)
+    except NoSystem:
+        return ()
+
+
 async def _read_learned_engines(
     session: aiohttp.ClientSession, url: str, served: Collection[str], required: int
 ) -> tuple[Engine, ...]:
     """The engines once enough of them count as learned, or as they are when the time for that is up."""
     gives_up_at_s = time.monotonic() + LEARNED_WITHIN_S
-    while True:
-        engines = await read_engines(session, url)
-        if not engine_problems(engines, served, required) or time.monotonic() > gives_up_at_s:
-            return engines
+    engines = await read_counted_engines(session, url)
+    while engine_problems(engines, served, required) and time.monotonic() < gives_up_at_s:
         await asyncio.sleep(LOOK_AGAIN_S)
+        engines = await read_engines(session, url)
+    return engines

@@ -6,24 +6,25 @@ from pathlib import Path
 
 from loadgen.goodput import Goodput
 from loadgen.plots import attainment_plot, distribution_plot, foresight_plot, timeline_plot
-from loadgen.repeats import make_repeats
+from loadgen.repeats import emulated_in, make_repeats, notice_of
 from loadgen.report import LATE_S, Report
 from loadgen.score import Score, Spread
-from loadgen.tables import NOTHING, estimate_cell
+from loadgen.tables import EMULATED, NOTHING, estimate_cell
 
 _STYLE = """
 body { font: 14px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
 table { border-collapse: collapse; margin: .5rem 0 } th, td { padding: .15rem .8rem; border-bottom: 1px solid #ddd }
 th { text-align: left; font-weight: 600 } td.n { text-align: right; font-variant-numeric: tabular-nums }
-svg { max-width: 100%; height: auto } .bad { color: #b00020; font-weight: 600 } .note { color: #666 }
+svg { max-width: 100%; height: auto } .note { color: #666 }
+.bad, .emulated { font-weight: 600 } .bad { color: #b00020 }
 """
 
 
 def write_page(reports: Sequence[Report], path: Path) -> None:
     """The page of a run and its repeats."""
     settings = reports[0].settings
-    title = f"{settings.model}: {_load(reports[0])}"
+    title = f"{settings.model}: {_load(reports[0])}{_emulated(reports)}"
     sections = [_warnings(reports), _scores(reports[0])]
     if len(reports) > 1:
         sections.append(_repeats(reports))
@@ -32,7 +33,7 @@ def write_page(reports: Sequence[Report], path: Path) -> None:
 
 def write_goodput_page(goodput: Goodput, reports: Sequence[Report], path: Path) -> None:
     """The page of a search: attainment against rate, then the runs at the rate that it found."""
-    title = f"{reports[0].settings.model}: goodput at {goodput.target:.0%} attainment"
+    title = f"{reports[0].settings.model}: goodput at {goodput.target:.0%} attainment{_emulated(reports)}"
     shown = [report for report in reports if report.settings.rate_per_s == goodput.rate_per_s] or reports[-1:]
     rows = [
         (f"{point.rate_per_s:.4g}", estimate_cell(point.attainment, "attainment"), "yes" if point.kept else "no")
@@ -59,18 +60,24 @@ def _write(title: str, sections: Sequence[str], path: Path) -> None:
     path.write_text(f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n', "utf-8")
 
 
+def _emulated(reports: Sequence[Report]) -> str:
+    return EMULATED if emulated_in(reports) else ""
+
+
 def _load(report: Report) -> str:
     settings = report.settings
-    what = "built-in prompts" if settings.trace is None else settings.trace
+    what = "built-in prompts" if settings.source is None else settings.source
     rate = "" if settings.rate_per_s is None else f" at {settings.rate_per_s:g}/s"
     scale = "" if settings.time_scale == 1 else f", time × {settings.time_scale:g}"
     return f"{len(report.outcomes)} requests of {what}, {settings.arrivals} arrivals{rate}{scale}"
 
 
 def _warnings(reports: Sequence[Report]) -> str:
-    lines = [f"INVALID: this machine was overloaded: {overload}" for report in reports for overload in report.overloads]
+    notice = notice_of(reports)
+    lines = [f"INVALID: the machine was overloaded: {overload}" for report in reports for overload in report.overloads]
     lines += [f"FAILED: {problem}" for report in reports for problem in report.problems]
-    return "\n".join(f'<p class="bad">{escape(line)}</p>' for line in dict.fromkeys(lines))
+    paragraphs = [f'<p class="bad">{escape(line)}</p>' for line in dict.fromkeys(lines)]
+    return "\n".join(paragraphs if notice is None else (f'<p class="emulated">{escape(notice)}.</p>', *paragraphs))
 
 
 def _scores(report: Report) -> str:
@@ -115,10 +122,25 @@ def _repeats(reports: Sequence[Report]) -> str:
 def _plots(reports: Sequence[Report]) -> Sequence[str]:
     foresight = foresight_plot(reports)
     return (
-        f"<h2>Latencies, all repeats; dashed: targets</h2>{distribution_plot(reports)}",
-        "" if foresight is None else f"<h2>Foreseen by the router against what came</h2>{foresight}",
-        f"<h2>Engines over time; red: arrivals that missed a target</h2>{timeline_plot(reports[0])}",
+        _section(
+            "Latencies",
+            "Requests that ended well, of all repeats: the share that took no longer. Dashed: targets.",
+            distribution_plot(reports),
+        ),
+        ""
+        if foresight is None
+        else _section("Foreseen by the router against what came", "A point a request.", foresight),
+        _section(
+            "Engines over time",
+            "Blue line: requests in flight. Bars: arrivals, red those that missed a target. Yellow ground: warm-up."
+            + (" The first repeat." if len(reports) > 1 else ""),
+            timeline_plot(reports[0]),
+        ),
     )
+
+
+def _section(title: str, note: str, drawing: str) -> str:
+    return f'<h2>{title}</h2><p class="note">{note}</p>{drawing}'
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> str:

@@ -1,9 +1,10 @@
 """Runs that differ only in their seeds, and what they amount to together. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from loadgen.lateness import emulation_notice
 from loadgen.report import Report
 from loadgen.student import Estimate, estimate
 
@@ -12,6 +13,8 @@ class Repeats(msgspec.Struct, frozen=True, kw_only=True):
     """All of them; the summary is by measure, in seconds and fractions."""
 
     v: int = 2
+    emulated_engines: tuple[str, ...] = ()
+    """Of any of the runs."""
     summary: Mapping[str, Estimate]
     reports: tuple[Report, ...]
 
@@ -21,7 +24,21 @@ def make_repeats(reports: Sequence[Report]) -> Repeats:
     rows = [_measures(report) for report in reports]
     names = [name for name in rows[0] if all(row.get(name) is not None for row in rows)]
     values = {name: [value for row in rows if (value := row[name]) is not None] for name in names}
-    return Repeats(summary={name: estimate(of_runs) for name, of_runs in values.items()}, reports=tuple(reports))
+    return Repeats(
+        emulated_engines=emulated_in(reports),
+        summary={name: estimate(of_runs) for name, of_runs in values.items()},
+        reports=tuple(reports),
+    )
+
+
+def emulated_in(reports: Iterable[Report]) -> tuple[str, ...]:
+    """The names of engines that were emulated in any of the runs."""
+    return tuple(dict.fromkeys(name for report in reports for name in report.emulated_engines))
+
+
+def notice_of(reports: Sequence[Report]) -> str | None:
+    """What must be said wherever figures of these runs are shown, if engines were emulated."""
+    return emulation_notice(emulated_in(reports), [lateness for report in reports for lateness in report.lateness])
 
 
 def _measures(report: Report) -> Mapping[str, float | None]:

@@ -8,6 +8,7 @@ import msgspec
 
 from loadgen.engines import Engine
 from loadgen.lag import OwnLoad
+from loadgen.lateness import Lateness, emulated_engines, lateness_between
 from loadgen.load import Settings
 from loadgen.outcome import Outcome
 from loadgen.score import Score, score_groups
@@ -33,6 +34,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     v: int = 2
     settings: Settings
+    emulated_engines: tuple[str, ...] = ()
+    """Those that took the time of a profiled GPU and computed nothing."""
     versions: Mapping[str, str]
     duration_s: float
     scored_s: float
@@ -42,12 +45,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     latest_send_s: float
     own_load: OwnLoad | None
     overloads: tuple[str, ...]
-    """Why the generator's own machine was too busy for the figures to count; empty if it was not."""
+    """Why a machine was too busy for the figures to count, the generator's own or that of emulated engines; empty if none was."""
     warm_up_requests: int
     """Sent, but in no group."""
     groups: tuple[Group, ...]
     """Each engine and class, each class, and last all requests together."""
     engines: tuple[Engine, ...]
+    lateness: tuple[Lateness, ...] = ()
+    """Of the steps that emulated engines ran in this run."""
     problems: tuple[str, ...]
     """Why the run counts as failed; empty if it does not."""
     outcomes: tuple[Outcome, ...]
@@ -79,8 +84,13 @@ def make_report(
     engine_problems: Sequence[str],
     duration_s: float,
     own_load: OwnLoad | None = None,
+    engines_before: Sequence[Engine] = (),
 ) -> Report:
     """The report of outcomes in the order of their arrivals.
+
+    Args:
+        engines: as the router described them after the run.
+        engines_before: as it did before; what emulated ones counted in between is judged.
 
     Raises:
         NothingScored: the warm-up was as long as the run.
@@ -91,20 +101,23 @@ def make_report(
     if not scored:
         raise NothingScored(f"none of {len(outcomes)} requests arrived after the warm-up of {settings.warm_up_s:g} s")
     lateness_s = [outcome.late_s for outcome in outcomes]
+    lateness = lateness_between(engines_before, engines)
     failed = [outcome.problem for outcome in scored if outcome.problem is not None]
     problems = [f"{len(failed)} requests did not end well, the first: {failed[0]}"] if failed else []
     return Report(
         settings=settings,
+        emulated_engines=emulated_engines((*engines_before, *engines)),
         versions=_versions(),
         duration_s=duration_s,
         scored_s=max(duration_s - warm_up_s, 1e-9),
         late_sends=sum(late_s > LATE_S for late_s in lateness_s),
         latest_send_s=max(lateness_s),
         own_load=own_load,
-        overloads=_overloads(lateness_s, own_load),
+        overloads=(*_overloads(lateness_s, own_load), *(overload for each in lateness for overload in each.overloads)),
         warm_up_requests=warm_up_requests,
         groups=tuple(Group(*key, group) for key, group in score_groups(scored).items()),
         engines=tuple(engines),
+        lateness=lateness,
         problems=(*problems, *engine_problems),
         outcomes=tuple(outcomes),
     )

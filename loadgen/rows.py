@@ -10,7 +10,8 @@ from loadgen.report import Report
 from loadgen.synthetic import Synthetic
 
 COLUMNS = (
-    *("seed", "scored", "arrival_s", "late_ms", "slo_class", "engine", "route_reason", "status", "attempts"),
+    *("seed", "scored", "arrival_s", "late_ms", "slo_class", "session"),
+    *("engine", "emulated", "route_reason", "status", "attempts"),
     *("asked_prompt_tokens", "prompt_tokens", "max_tokens", "output_tokens", "finish_reason"),
     *("ttft_ms", "tpot_ms", "itl_p99_ms", "e2e_ms", "predicted_ttft_ms", "predicted_tpot_ms"),
     *("target_ttft_ms", "target_tpot_ms", "target_e2e_ms", "attained", "problem"),
@@ -18,7 +19,10 @@ COLUMNS = (
 
 
 def write_rows(reports: Iterable[Report], path: Path) -> None:
-    """Write all requests of the runs, those of the warm-up too; what never came to be is an empty cell."""
+    """Write all requests of the runs, those of the warm-up too; what never came to be is an empty cell.
+
+    `emulated` is 1 where the engine that answered took the time of a profiled GPU and computed nothing.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -37,7 +41,9 @@ def _rows(report: Report) -> Iterator[tuple[object, ...]]:
             f"{request.arrival_s:.6f}",
             _ms(outcome.late_s),
             slo.name,
+            request.session,
             outcome.engine,
+            None if outcome.engine is None else int(outcome.engine in report.emulated_engines),
             outcome.route_reason,
             outcome.status,
             outcome.attempts,

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from loadgen.goodput import Goodput
 from loadgen.outcome import Outcome
-from loadgen.repeats import Repeats
+from loadgen.repeats import Repeats, notice_of
 from loadgen.report import LATE_S, Report
 from loadgen.score import Foresight, Spread
 from loadgen.student import Estimate
@@ -15,6 +15,7 @@ from loadgen.student import Estimate
 EXCERPTS = 4
 EXCERPT_CHARACTERS = 220
 NOTHING = "–"
+EMULATED = ", EMULATED engines"
 
 
 def show(report: Report, console: Console) -> None:
@@ -33,25 +34,34 @@ def show(report: Report, console: Console) -> None:
 
 
 def show_problems(report: Report, console: Console) -> None:
-    """Print why the run failed, and why its figures do not count."""
+    """Print that engines were emulated, why the run failed, and why its figures do not count."""
+    show_notice((report,), console)
     for problem in report.problems:
         console.print(f"FAILED: {problem}", style="red", markup=False)
     for overload in report.overloads:
-        console.print(f"INVALID: this machine was overloaded: {overload}", style="red", markup=False)
+        console.print(f"INVALID: the machine was overloaded: {overload}", style="red", markup=False)
+
+
+def show_notice(reports: Sequence[Report], console: Console) -> None:
+    """Print that engines were emulated, if they were."""
+    notice = notice_of(reports)
+    if notice is not None:
+        console.print(notice, style="bold", markup=False, highlight=False)
 
 
 def repeats_table(repeats: Repeats) -> Table:
     """Means over the repeats, with half the width of their 95 % intervals."""
-    table = _table(f"{len(repeats.reports)} repeats: mean ± 95 % interval", "measure")
+    emulated = EMULATED if repeats.emulated_engines else ""
+    table = _table(f"{len(repeats.reports)} repeats: mean ± 95 % interval{emulated}", "measure")
     table.add_column("value", justify="right")
     for name, value in repeats.summary.items():
         table.add_row(name, estimate_cell(value, name))
     return table
 
 
-def goodput_table(goodput: Goodput) -> Table:
+def goodput_table(goodput: Goodput, *, is_emulated: bool) -> Table:
     """The rates of a search, from the lowest."""
-    table = _table(f"Goodput at {_percent(goodput.target)} attainment")
+    table = _table(f"Goodput at {_percent(goodput.target)} attainment{EMULATED if is_emulated else ''}")
     for name in ("requests/s", "attainment", "kept"):
         table.add_column(name, justify="right")
     for point in sorted(goodput.points, key=lambda point: point.rate_per_s):
@@ -75,7 +85,8 @@ def estimate_cell(value: Estimate, name: str) -> str:
 
 def latency_table(report: Report) -> Table:
     """What clients saw, by engine and class."""
-    table = _table("Latency, ms", "engine", "class")
+    emulated = EMULATED if report.emulated_engines else ""
+    table = _table(f"Latency, ms{emulated}", "engine", "class")
     for name in ("requests", "TTFT p50", "p95", "TPOT p50", "p95", "E2E p50", "SLO attained"):
         table.add_column(name, justify="right")
     for group in report.groups:

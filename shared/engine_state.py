@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 from shared.wire import Message
 
+MOST_LATENESS_AGE_S = 1.5
+"""How old the `lateness_counts` of an engine that serves may be: steps that ended before are in them."""
+
 
 class EngineState(Message, frozen=True, kw_only=True):
     """One engine as its lens last saw it; written on change and at least once a second."""
@@ -44,3 +47,5 @@ class EngineState(Message, frozen=True, kw_only=True):
     """What the steps on their way are expected to take still, as a newcomer finds them: half the first is over."""
     admitted: Mapping[str, int] = {}
     """The highest dispatch number admitted, by router replica."""
+    lateness_counts: tuple[int, ...] = ()
+    """Emulated engines: as `shared.step.EngineInfo` has them; empty for others, and where lens does not know them."""

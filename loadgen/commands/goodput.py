@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 from rich.console import Console
 
+from loadgen.arguments import positive_float, positive_int
 from loadgen.client import open_session
 from loadgen.commands.files import add_file_options, files, write_json
 from loadgen.commands.status import FAILED, INVALID
@@ -16,18 +17,11 @@ from loadgen.engines import read_model
 from loadgen.goodput import Goodput, Measured, search_goodput
 from loadgen.live import run_once
 from loadgen.load import Arrivals, ImpossibleLoad, Settings
-from loadgen.options import (
-    API_KEY,
-    add_load_options,
-    load_settings,
-    load_trace,
-    positive_float,
-    positive_int,
-    requests_within,
-)
+from loadgen.options import API_KEY, add_load_options, load_settings, load_trace, requests_within
+from loadgen.repeats import emulated_in
 from loadgen.report import Report
 from loadgen.rows import write_rows
-from loadgen.tables import goodput_table
+from loadgen.tables import goodput_table, show_notice
 from loadgen.traces import TraceRequest
 
 LOWEST_PER_S, HIGHEST_PER_S = 0.01, 10_000.0
@@ -38,6 +32,8 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
 
     v: int = 1
     settings: Settings
+    emulated_engines: tuple[str, ...] = ()
+    """Of any of the runs."""
     goodput: Goodput
     reports: tuple[Report, ...]
 
@@ -48,7 +44,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "goodput",
         help="the highest rate at which attainment stays at a target",
         description="Doubles the rate until attainment falls below the target, then halves the gap. --rate is where it "
-        "begins. Exits with 0 if it found a rate, with 3 if this machine was too busy to go on.",
+        "begins. Exits with 0 if it found a rate, with 3 if a machine was too busy to go on: this one, or that of emulated "
+        "engines.",
     )
     add_load_options(parser)
     search = parser.add_argument_group("the search")
@@ -72,8 +69,9 @@ def goodput(options: argparse.Namespace, console: Console) -> int:
     """Search, show, write; returns the exit status."""
     search = asyncio.run(_search(options, console))
     found = search.goodput
-    console.print(goodput_table(found))
+    console.print(goodput_table(found, is_emulated=bool(search.emulated_engines)))
     console.print(f"{_verdict(found)} The search ended: {found.reason}.", markup=False, highlight=False)
+    show_notice(search.reports, console)
     to = files(options)
     if to.csv is not None:
         write_rows(search.reports, to.csv)
@@ -120,7 +118,12 @@ async def _search(options: argparse.Namespace, console: Console) -> Search:
             try:
                 rate_per_s = search.send(Measured(tuple(r.total.attainment for r in of_rate), spoiled))
             except StopIteration as found:
-                return Search(settings=settings, goodput=found.value, reports=tuple(reports))
+                return Search(
+                    settings=settings,
+                    emulated_engines=emulated_in(reports),
+                    goodput=found.value,
+                    reports=tuple(reports),
+                )
 
 
 def _at_rate(settings: Settings, rate_per_s: float, duration_s: float | None) -> Settings:

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from loadgen.report import Report
 
 FAILED, WRONG_USE, INVALID = 1, 2, 3
-"""The system did not do what was asked; the command is wrong; the generator's own machine was overloaded."""
+"""The system did not do what was asked; the command is wrong; a machine was overloaded, its own or emulated engines'."""
 
 
 def exit_status(reports: Iterable[Report]) -> int:
-    """Of runs together: what an overloaded generator saw says nothing else."""
+    """Of runs together: what was seen of an overloaded machine says nothing else."""
     known = tuple(reports)
     if any(report.overloads for report in known):
         return INVALID

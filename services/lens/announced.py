@@ -55,4 +55,5 @@ def announced(
         waiting_prefill_tokens=load.waiting_prefill_tokens,
         in_flight_ms=round(load.in_flight_s * 1e3, 3),
         admitted=dict(admitted),
+        lateness_counts=info.lateness_counts,
     )

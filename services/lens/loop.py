@@ -23,6 +23,8 @@ from shared.telemetry import IdleReport, Outcome, Report
 log = structlog.get_logger()
 
 HEARTBEAT_S = 1.0
+LATENESS_S = 1.0
+"""Between two questions how late an emulated engine's steps end; its answer is announced within `MOST_LATENESS_AGE_S`."""
 RECONNECT_S = 0.5
 
 
@@ -42,6 +44,9 @@ class EngineSession(Protocol):
 
     async def receive(self) -> StepResult:
         """The next answer."""
+
+    async def probe(self) -> StepResult:
+        """What the engine says of itself now, asked beside what was sent: no step waits for that."""
 
 
 class StepLoop:
@@ -124,12 +129,25 @@ class StepLoop:
                 await asyncio.sleep(RECONNECT_S)
 
     async def _serve(self, session: EngineSession) -> None:
-        while True:
-            self._send_ahead(session)
-            if self._scheduler.in_flight:
-                await self._take_answer(session)
-            else:
-                await self._idle(session)
+        asking = asyncio.create_task(self._ask_lateness(session))
+        try:
+            while True:
+                self._send_ahead(session)
+                if self._scheduler.in_flight:
+                    await self._take_answer(session)
+                else:
+                    await self._idle(session)
+        finally:
+            asking.cancel()
+
+    async def _ask_lateness(self, session: EngineSession) -> None:
+        """Keep how late an emulated engine's steps have ended, as it said last."""
+        while session.info.emulated:
+            await asyncio.sleep(LATENESS_S)
+            with contextlib.suppress(EngineLost):  # the steps will meet that too
+                probed = await session.probe()
+                if probed.info is not None and probed.boot_id == session.boot_id:
+                    self._scheduler.info = probed.info
 
     def _send_ahead(self, session: EngineSession) -> None:
         self._work.clear()

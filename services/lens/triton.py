@@ -70,18 +70,28 @@ class TritonSession:
         finally:
             answer.cancel()
 
-    async def _probe_beside(self, answer: asyncio.Future[StepResult]) -> None:
-        """Returns when the model has shown that it lives, or the answer has come."""
+    async def probe(self) -> StepResult:
+        """What the engine says of itself now, on a stream of its own.
+
+        Raises:
+            EngineLost: as `receive`; a model that has died may also never answer.
+        """
         aside = TritonSession(self._client, self._model)
         aside.send(Probe())
-        probe = asyncio.ensure_future(aside._next_answer())
+        try:
+            return await aside._next_answer()
+        finally:
+            aside.close()
+
+    async def _probe_beside(self, answer: asyncio.Future[StepResult]) -> None:
+        """Returns when the model has shown that it lives, or the answer has come."""
+        probe = asyncio.ensure_future(self.probe())
         try:
             await asyncio.wait((answer, probe), return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
                 probe.result()
         finally:
             probe.cancel()
-            aside.close()
 
     async def _next_answer(self) -> StepResult:
         try:

@@ -90,13 +90,14 @@ GOLDEN: list[tuple[Message, bytes]] = [
             kv_block_tokens=16,
             kv_blocks_free=500,
             admitted={"prism-1": 4},
+            lateness_counts=(1200, 3),
         ),
         (
             b'{"v":1,"engine":"large","url":"http://127.0.0.1:8010","model":"m","executor":"llamacpp",'
             b'"hardware_class":"cpu","emulated":false,"announced_at_s":1000.5,"draining":false,"serving":true,'
             b'"max_context_tokens":2048,"max_running":16,"step_tokens":256,"step_target_ms":150.0,"least_prefill_tokens":16,"kv_blocks_total":512,'
             b'"kv_block_tokens":16,"kv_blocks_free":500,"decode_seqs":0,"prefill_seqs":0,"kv_tokens":0,"waiting_requests":0,'
-            b'"waiting_prefill_tokens":0,"in_flight_ms":0.0,"admitted":{"prism-1":4}}'
+            b'"waiting_prefill_tokens":0,"in_flight_ms":0.0,"admitted":{"prism-1":4},"lateness_counts":[1200,3]}'
         ),
     ),
 ]
@@ -116,6 +117,13 @@ def test_what_was_written_is_read(message, golden):
 @pytest.mark.parametrize(("message", "golden"), GOLDEN, ids=NAMES)
 def test_a_field_that_a_later_version_adds_is_no_obstacle(message, golden):
     assert decode(golden[:-1] + b',"later":1}', type(message)) == message
+
+
+def test_a_state_from_before_lateness_was_counted_is_read_as_knowing_none():
+    state, golden = GOLDEN[2]
+    older = golden.replace(b',"lateness_counts":[1200,3]', b"")
+    assert older != golden
+    assert decode(older, EngineState) == msgspec.structs.replace(state, lateness_counts=())
 
 
 @pytest.mark.parametrize(

@@ -27,12 +27,14 @@ def sequence(prompt_tokens: int = 4, max_output_tokens: int = 8, name: str = "r"
     )
 
 
-def engine_info(*, slots: int = 4, blocks: int = 64, block_tokens: int = 4, max_step_tokens: int = 32) -> EngineInfo:
+def engine_info(
+    *, slots: int = 4, blocks: int = 64, block_tokens: int = 4, max_step_tokens: int = 32, emulated: bool = True
+) -> EngineInfo:
     return EngineInfo(
         executor="fake",
         model="m",
         hardware_class="cpu",
-        emulated=True,
+        emulated=emulated,
         vocab_size=257,
         max_slots=slots,
         max_step_tokens=max_step_tokens,

@@ -15,8 +15,11 @@ Tokens = Callable[[int, int], int]
 class FakeSession:
     """Draws tokens by a rule, at once; each `StepPlan` seen is kept."""
 
-    def __init__(self, tokens: Tokens, epoch: int = 1) -> None:
-        self.info, self.boot_id, self.epoch = engine_info(max_step_tokens=64), 1, epoch
+    def __init__(self, tokens: Tokens, epoch: int = 1, *, emulated: bool = True) -> None:
+        self.info, self.boot_id, self.epoch = engine_info(max_step_tokens=64, emulated=emulated), 1, epoch
+        self.probed = StepResult(boot_id=1, epoch=epoch, step=0, info=self.info)
+        """What a probe beside the steps is answered."""
+        self.probes = 0
         self.plans: list[StepPlan] = []
         self.running = asyncio.Event()
         self.running.set()
@@ -48,6 +51,10 @@ class FakeSession:
         broken.cancel()
         return answer.result()
 
+    async def probe(self) -> StepResult:
+        self.probes += 1
+        return self.probed
+
     async def _next_answer(self) -> StepResult:
         await self.running.wait()
         return await self._answers.get()
@@ -62,15 +69,16 @@ class FakeSession:
 class FakeEngine:
     """Connects the loop to a new session each time; `sessions` are all there were."""
 
-    def __init__(self, tokens: Tokens = lambda _slot, cached: cached % 50) -> None:
+    def __init__(self, tokens: Tokens = lambda _slot, cached: cached % 50, *, emulated: bool = True) -> None:
         self.sessions: list[FakeSession] = []
         self.away = False
         self._tokens = tokens
+        self._emulated = emulated
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[FakeSession]:
         if self.away:
             raise EngineLost("the server does not answer")
-        session = FakeSession(self._tokens, epoch=len(self.sessions) + 1)
+        session = FakeSession(self._tokens, epoch=len(self.sessions) + 1, emulated=self._emulated)
         self.sessions.append(session)
         yield session

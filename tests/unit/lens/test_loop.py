@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from services.lens import loop as loop_module
@@ -52,6 +53,7 @@ async def tokens_of(loop: StepLoop, of: Sequence) -> list[int]:
 @pytest.fixture(autouse=True)
 def quick_timers(monkeypatch):
     monkeypatch.setattr(loop_module, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(loop_module, "LATENESS_S", 0.01)
     monkeypatch.setattr(loop_module, "RECONNECT_S", 0.01)
 
 
@@ -88,6 +90,46 @@ async def test_an_idle_engine_is_said_to_be_idle():
     async with rig.running():
         await eventually(lambda: any(isinstance(report, IdleReport) for report in rig.reports))
     assert not any(isinstance(report, StepReport) for report in rig.reports)
+
+
+def lateness_counts(rig: Rig) -> tuple[int, ...]:
+    assert rig.loop.scheduler is not None
+    return rig.loop.scheduler.info.lateness_counts
+
+
+async def test_how_late_an_emulated_engine_s_steps_end_is_asked_beside_them():
+    rig = Rig(FakeEngine())
+    async with rig.running():
+        await rig.loop.serving.wait()
+        session = rig.engine.sessions[0]
+        session.running.clear()
+        answer = asyncio.create_task(tokens_of(rig.loop, sequence(4, 6)))
+        await eventually(lambda: len(session.plans) == 2)
+        info = msgspec.structs.replace(session.info, lateness_counts=(7, 1))
+        session.probed = msgspec.structs.replace(session.probed, info=info)
+        await eventually(lambda: lateness_counts(rig) == (7, 1))
+        session.running.set()
+        assert await answer == [4, 5, 6, 7, 8, 9]
+
+
+async def test_what_another_start_of_the_engine_says_is_not_taken_for_this_one_s():
+    rig = Rig(FakeEngine())
+    async with rig.running():
+        await rig.loop.serving.wait()
+        session = rig.engine.sessions[0]
+        info = msgspec.structs.replace(session.info, lateness_counts=(7, 1), max_context_tokens=1)
+        session.probed = msgspec.structs.replace(session.probed, boot_id=2, info=info)
+        seen = session.probes
+        await eventually(lambda: session.probes > seen + 1)
+        assert rig.loop.scheduler is not None
+        assert rig.loop.scheduler.info == session.info
+
+
+async def test_a_real_engine_is_asked_nothing_beside_its_steps():
+    rig = Rig(FakeEngine(emulated=False))
+    async with rig.running():
+        await eventually(lambda: len(rig.reports) == 3)
+    assert rig.engine.sessions[0].probes == 0
 
 
 async def test_a_broken_stream_goes_unnoticed_by_requests():

@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from loadgen.commands.status import INVALID, exit_status
 from loadgen.engines import Engine, StepModelCard
 from loadgen.lag import OwnLoad
 from loadgen.load import Settings
@@ -12,6 +13,7 @@ from loadgen.outcome import Outcome
 from loadgen.report import NothingScored, Report, make_report
 from loadgen.tables import engine_table, foresight_table, latency_table, show
 from shared.forecast import ModelHealth
+from shared.step import LATENESS_BOUNDS_MS
 from tests.unit.loadgen.outcomes import an_outcome
 
 SETTINGS = Settings(url="http://router", model="a-model", rate_per_s=1.0, requests=2, seed=3, timeout_s=60.0)
@@ -23,6 +25,25 @@ ENGINES = (
 
 def a_report(*outcomes: Outcome, engine_problems: tuple[str, ...] = ()) -> Report:
     return make_report(SETTINGS, outcomes, ENGINES, engine_problems, duration_s=10.0)
+
+
+def emulated_engine(punctual_steps: int, late_steps: int = 0) -> Engine:
+    counts = [0] * (len(LATENESS_BOUNDS_MS) + 1)
+    counts[0], counts[-1] = punctual_steps, late_steps
+    return Engine("h100", "h100-emulated", StepModelCard(), emulated=True, lateness_counts=tuple(counts))
+
+
+def on_emulated_engines(*, late_steps: int) -> Report:
+    """Of a run of a thousand steps more than those that ended late."""
+    before, after = emulated_engine(500, 500), emulated_engine(1_500, 500 + late_steps)
+    outcomes = [an_outcome(engine="h100")]
+    return make_report(SETTINGS, outcomes, (after,), (), 10.0, engines_before=(before,))
+
+
+def shown(report: Report) -> str:
+    written = io.StringIO()
+    show(report, Console(file=written, width=200))
+    return written.getvalue()
 
 
 def rows(table: Table) -> list[list[str]]:
@@ -70,10 +91,10 @@ def test_late_sends_are_counted() -> None:
 
 
 def test_what_is_shown_holds_answers_and_failures() -> None:
-    shown = io.StringIO()
-    show(a_report(an_outcome(), an_outcome(error="[gone]")), Console(file=shown, width=120))
-    assert "large: They are content." in shown.getvalue()
-    assert "FAILED: 1 requests did not end well, the first: [gone]" in shown.getvalue()
+    text = shown(a_report(an_outcome(), an_outcome(error="[gone]")))
+    assert "large: They are content." in text
+    assert "FAILED: 1 requests did not end well, the first: [gone]" in text
+    assert "EMULATED" not in text
 
 
 def test_the_json_has_the_settings_and_reads_back() -> None:
@@ -104,6 +125,27 @@ def test_an_overloaded_generator_says_so() -> None:
         "3 of 100 requests were sent more than 50 ms late",
         "the event loop was 60 ms late 1 % of the time, more than 50 ms",
     )
+
+
+def test_an_emulated_engine_whose_steps_ended_late_makes_the_run_invalid() -> None:
+    report = on_emulated_engines(late_steps=60)
+    assert report.overloads == ("emulated engine h100: 60 of 1,060 steps (5.7%) ended more than 1 ms late, 1% may",)
+    assert exit_status([report]) == INVALID
+    assert "INVALID: the machine was overloaded: emulated engine h100: 60 of 1,060 steps" in shown(report)
+
+
+def test_emulated_engines_that_kept_up_are_named_and_no_more() -> None:
+    report = on_emulated_engines(late_steps=5)
+    assert (report.emulated_engines, report.lateness[0].steps) == (("h100",), 1_005)
+    assert exit_status([report]) == 0
+    assert "EMULATED: h100 took the time of profiled GPUs and computed nothing" in shown(report)
+    assert "Latency, ms, EMULATED engines" in shown(report)
+    assert msgspec.json.decode(msgspec.json.encode(report))["emulated_engines"] == ["h100"]
+
+
+def test_an_emulated_engine_that_died_during_the_run_is_named_too() -> None:
+    report = make_report(SETTINGS, [an_outcome()], (), (), 10.0, engines_before=(emulated_engine(0),))
+    assert report.emulated_engines == ("h100",)
 
 
 def test_a_generator_that_kept_up_is_not_overloaded() -> None:

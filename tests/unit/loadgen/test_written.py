@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from loadgen.engines import Engine, StepModelCard
 from loadgen.goodput import Goodput, Point
 from loadgen.lag import OwnLoad
 from loadgen.load import Settings
@@ -17,7 +18,9 @@ from loadgen.repeats import make_repeats
 from loadgen.report import Report, make_report
 from loadgen.rows import COLUMNS, write_rows
 from loadgen.student import estimate
+from loadgen.tables import repeats_table
 from shared.slo import Slo
+from shared.step import LATENESS_BOUNDS_MS
 from tests.unit.loadgen.outcomes import an_outcome
 
 SETTINGS = Settings(url="http://router", model="a <model>", requests=2, seed=3, timeout_s=60.0, rate_per_s=2.0)
@@ -71,6 +74,34 @@ def test_a_page_stands_alone_and_has_every_plot(tmp_path):
     assert "a &lt;model&gt;" in page
     assert "FAILED: 1 requests did not end well, the first: gone &amp; lost" in page
     assert "2 repeats" in page
+
+
+def on_emulated_engines() -> Report:
+    """The first request was answered by an emulated engine that ended half its steps late, the second by a real one."""
+    counts = (50,) + (0,) * (len(LATENESS_BOUNDS_MS) - 1) + (50,)
+    engine = Engine("large", "h100-emulated", StepModelCard(), emulated=True, lateness_counts=counts)
+    return make_report(SETTINGS, a_report().outcomes, (engine,), (), 10.0)
+
+
+def test_a_row_says_whether_its_engine_was_emulated(tmp_path):
+    write_rows([on_emulated_engines()], tmp_path / "a.csv")
+    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
+    assert [(row["engine"], row["emulated"]) for row in rows] == [("large", "1"), ("small", "0"), ("", "")]
+
+
+def test_a_page_says_that_engines_were_emulated_and_could_not_keep_their_time(tmp_path):
+    write_page([on_emulated_engines()] * 2, tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text()
+    assert "EMULATED engines</h1>" in page
+    assert page.count("EMULATED: large took the time of profiled GPUs and computed nothing") == 1
+    assert "INVALID: the machine was overloaded: emulated engine large: 50 of 100 steps (50.0%)" in page
+
+
+def test_what_sums_runs_up_says_that_engines_were_emulated():
+    repeats = make_repeats([a_report(), on_emulated_engines()])
+    assert repeats.emulated_engines == ("large",)
+    assert "EMULATED engines" in str(repeats_table(repeats).title)
+    assert "EMULATED" not in str(repeats_table(make_repeats([a_report()])).title)
 
 
 def test_the_page_of_a_search_shows_attainment_against_rate(tmp_path):

@@ -45,8 +45,9 @@ async def test_a_fault_ends_what_lost_its_cancellation(asked):
     task = asyncio.create_task(asked([]))
     ended, _ = await asyncio.wait((task,), timeout=10.0)
     assert ended, "goes on without what it relies on"
-    assert isinstance(task.exception(), ExceptionGroup)
-    assert [type(error) for error in task.exception().exceptions] == [_Fault]
+    failure = task.exception()
+    assert isinstance(failure, ExceptionGroup)
+    assert [type(error) for error in failure.exceptions] == [_Fault]
     assert not task.cancelling()
 
 
