@@ -2,6 +2,7 @@
 
 import argparse
 import resource
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -36,9 +37,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """Takes arguments from files, too, written as a shell would have them: what describes a workload is long."""
+
+    def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
+        return shlex.split(arg_line, comments=True)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m loadgen", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser = _Parser(
+        prog="python -m loadgen",
+        description=__doc__,
+        epilog="@FILE stands for the arguments in a file: as many to a line as you like, # begins a comment.",
+        fromfile_prefix_chars="@",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=argparse.ArgumentParser)
     run.add(commands)
     goodput.add(commands)
     simulate.add(commands)

@@ -135,6 +135,7 @@ class Client:
             "stream": True,
             "stream_options": {"include_usage": True},
             **({"ignore_eos": True} if request.ignore_eos else {}),
+            **({} if request.session is None else {"user": request.session}),
         }
 
 

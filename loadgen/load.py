@@ -1,6 +1,7 @@
 """A run's load: what it was told, and the requests that follow from that and a seed. Pure."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -9,7 +10,15 @@ import numpy as np
 from loadgen.arrivals import constant_arrivals, gamma_arrivals, poisson_arrivals, ramp_arrivals, replayed_arrivals
 from loadgen.sampling import Sample, sampled, within_limits
 from loadgen.traces import TraceRequest
-from loadgen.workload import MIX, Request, TrafficClass, draw_requests, draw_trace_requests, stretched
+from loadgen.workload import (
+    MIX,
+    Request,
+    TrafficClass,
+    draw_classes,
+    draw_requests,
+    draw_trace_requests,
+    stretched,
+)
 
 
 class Arrivals(StrEnum):
@@ -50,7 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     think_s: float = 0.0
     """What a client of a closed loop waits between an answer and its next request."""
     trace: str | None = None
-    """The file's name; None: the prompts that come with the load generator."""
+    """The file's name, of what classes without a trace of their own ask for; None: the prompts that come with the load
+    generator."""
     sample: Sample = Sample.DRAW
     most_prompt_tokens: int | None = None
     most_output_tokens: int | None = None
@@ -66,46 +76,108 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     chat: bool = True
     """Whether chats are asked for, or plain completions."""
 
+    @property
+    def has_class_traces(self) -> bool:
+        """Whether each class asks for what a trace of its own has."""
+        return any(traffic.trace is not None for traffic in self.classes)
+
+    @property
+    def source(self) -> str | None:
+        """The names of the traces; None: the prompts that come with the load generator."""
+        names = [self.trace if traffic.trace is None else traffic.trace.name for traffic in self.classes]
+        return ", ".join(dict.fromkeys(filter(None, names))) or None
+
 
 def draw_load(settings: Settings, trace: Sequence[TraceRequest] = ()) -> tuple[Request, ...]:
     """The requests in the order of their arrivals. In a closed loop nobody knows these: they are 0.
+
+    Args:
+        trace: the run's; where classes have traces of their own, the requests of all of these, each with its class.
 
     Raises:
         ImpossibleLoad: the settings ask for what the trace does not have.
     """
     arrivals_rng, workload_rng, sampling_rng = np.random.default_rng(settings.seed).spawn(3)
-    if settings.trace is None:
+    if settings.source is None:
         if settings.arrivals is Arrivals.TRACE or settings.requests is None:
             raise ImpossibleLoad("arrivals of a trace need a trace")
         arrivals_s = _arrivals_s(settings, settings.requests, arrivals_rng)
         requests = draw_requests(arrivals_s, workload_rng, settings.classes)
     else:
-        asked = _asked(settings, trace, sampling_rng)
         if settings.arrivals is Arrivals.TRACE:
-            arrivals_s = _replayed_s(settings, asked)
+            asked = _replayed(settings, trace, sampling_rng)
+            arrivals_s = _instants_s(asked, settings.rate_per_s, settings.source)
         else:
+            asked = _asked(settings, trace, workload_rng, sampling_rng)
             arrivals_s = _arrivals_s(settings, len(asked), arrivals_rng)
         requests = draw_trace_requests(arrivals_s, asked, workload_rng, settings.classes, settings.ignore_eos)
     return tuple(stretched(request, settings.time_scale) for request in requests)
 
 
-def _asked(settings: Settings, trace: Sequence[TraceRequest], rng: np.random.Generator) -> tuple[TraceRequest, ...]:
+def _replayed(settings: Settings, trace: Sequence[TraceRequest], rng: np.random.Generator) -> tuple[TraceRequest, ...]:
+    """Some of a trace as it was, or of the classes' traces over each other."""
+    if settings.sample is Sample.DRAW:
+        raise ImpossibleLoad("requests drawn at random have no arrivals of their own: sample them another way")
+    whole = _overlaid(settings, trace) if settings.has_class_traces else _short(settings, trace)
+    return sampled(whole, settings.requests or len(whole), settings.sample, rng)
+
+
+def _asked(
+    settings: Settings, trace: Sequence[TraceRequest], workload_rng: np.random.Generator, rng: np.random.Generator
+) -> tuple[TraceRequest, ...]:
+    """Some of a trace whose instants do not matter; where classes have their own, each from that of a class drawn first."""
+    if not settings.has_class_traces:
+        short = _short(settings, trace)
+        return sampled(short, settings.requests or len(short), settings.sample, rng)
+    if settings.sample is not Sample.DRAW or settings.requests is None:
+        raise ImpossibleLoad("from traces of several classes requests are drawn, or all are replayed")
+    by_class = _by_class(settings, trace)
+    drawn = {name: sampled(of_class, settings.requests, Sample.DRAW, rng) for name, of_class in by_class.items()}
+    classes = draw_classes(settings.classes, settings.requests, workload_rng)
+    return tuple(drawn[traffic.slo.name][number] for number, traffic in enumerate(classes))
+
+
+def _overlaid(settings: Settings, trace: Sequence[TraceRequest]) -> tuple[TraceRequest, ...]:
+    """The classes' traces over each other, until the first of them ends; with a rate, each at its share of that."""
+    by_class = _by_class(settings, trace)
+    timed: list[tuple[float, TraceRequest]] = []
+    ends_s = math.inf
+    for traffic in settings.classes:
+        of_class = by_class[traffic.slo.name]
+        rate_per_s = None if settings.rate_per_s is None else traffic.share * settings.rate_per_s
+        instants_s = _instants_s(of_class, rate_per_s, _trace_of(traffic))
+        timed += zip(instants_s, of_class, strict=True)
+        ends_s = min(ends_s, instants_s[-1])
+    timed.sort(key=lambda pair: pair[0])
+    return tuple(msgspec.structs.replace(request, at_s=at_s) for at_s, request in timed if at_s <= ends_s)
+
+
+def _by_class(settings: Settings, trace: Sequence[TraceRequest]) -> Mapping[str, tuple[TraceRequest, ...]]:
+    return {
+        traffic.slo.name: _short(settings, [r for r in trace if r.slo_class == traffic.slo.name], _trace_of(traffic))
+        for traffic in settings.classes
+    }
+
+
+def _trace_of(traffic: TrafficClass) -> str:
+    return f"the trace of class {traffic.slo.name!r}"
+
+
+def _short(settings: Settings, trace: Sequence[TraceRequest], called: str | None = None) -> tuple[TraceRequest, ...]:
     short = within_limits(trace, settings.most_prompt_tokens, settings.most_output_tokens)
     if not short:
-        raise ImpossibleLoad(f"no request of {settings.trace} is within the limits of tokens")
-    if settings.arrivals is Arrivals.TRACE and settings.sample is Sample.DRAW:
-        raise ImpossibleLoad("requests drawn at random have no arrivals of their own: sample them another way")
-    return sampled(short, settings.requests or len(short), settings.sample, rng)
+        raise ImpossibleLoad(f"no request of {called or settings.source} is within the limits of tokens")
+    return short
 
 
-def _replayed_s(settings: Settings, asked: Sequence[TraceRequest]) -> tuple[float, ...]:
+def _instants_s(asked: Sequence[TraceRequest], rate_per_s: float | None, called: str) -> tuple[float, ...]:
     at_s = [request.at_s for request in asked if request.at_s is not None]
     if len(at_s) < len(asked):
-        raise ImpossibleLoad(f"{settings.trace} has lengths, but no arrivals")
+        raise ImpossibleLoad(f"{called} has lengths, but no arrivals")
     try:
-        return replayed_arrivals(at_s, settings.rate_per_s)
+        return replayed_arrivals(at_s, rate_per_s)
     except ValueError as error:
-        raise ImpossibleLoad(str(error)) from error
+        raise ImpossibleLoad(f"{called}: {error}") from error
 
 
 def _arrivals_s(settings: Settings, count: int, rng: np.random.Generator) -> tuple[float, ...]:

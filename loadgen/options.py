@@ -1,23 +1,20 @@
 """Command-line options that say what the load is, and the settings that follow from them."""
 
 import argparse
-import math
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
+from loadgen.arguments import not_negative, positive_float, positive_int, whole
+from loadgen.class_option import CLASS_HELP, mix_of, parse_class, rate_of, sources_of
 from loadgen.load import Arrivals, ImpossibleLoad, Settings
 from loadgen.sampling import Sample
-from loadgen.traces import FORMATS, TraceRequest, read_trace
-from loadgen.workload import MIX, TrafficClass
-from shared.slo import Slo
+from loadgen.sources import Source, read_sources
+from loadgen.traces import FORMATS, TraceRequest
+from loadgen.workload import MIX
 
 REQUESTS = 60
 API_KEY = "OPENAI_API_KEY"
 TIME_SCALE = "TIME_SCALE"
-_TARGETS_MS = ("ttft_ms", "tpot_ms", "e2e_ms")
 
 
 def add_load_options(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +50,9 @@ def add_arrival_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--arrivals", type=Arrivals, choices=tuple(Arrivals), default=Arrivals.POISSON, help="%(default)s unless told"
     )
-    group.add_argument("--rate", type=positive_float, help="mean requests a second (1, or the trace's own)")
+    group.add_argument(
+        "--rate", type=positive_float, help="mean requests a second (the classes' together, or the trace's own, or 1)"
+    )
     group.add_argument("--cv", type=positive_float, default=3.0, help="gamma: spread of the gaps (%(default)s)")
     group.add_argument("--to-rate", type=positive_float, metavar="RATE", help="ramp: the rate where it ends")
     group.add_argument("--concurrency", type=positive_int, default=1, help="closed: how many clients (%(default)s)")
@@ -71,7 +70,7 @@ def add_arrival_options(group: argparse._ArgumentGroup) -> None:
 def add_request_options(group: argparse._ArgumentGroup) -> None:
     """Options that say what requests ask for."""
     group.add_argument("--trace", type=Path, metavar="FILE", help="lengths, and with --arrivals trace the instants")
-    group.add_argument("--format", choices=tuple(FORMATS), help="of the trace; by default told from suffix and header")
+    group.add_argument("--format", choices=tuple(FORMATS), help="of all traces; by default told from suffix and header")
     group.add_argument(
         "--sample", type=Sample, choices=tuple(Sample), help="which of the trace's requests (draw; first for a replay)"
     )
@@ -91,8 +90,9 @@ def add_request_options(group: argparse._ArgumentGroup) -> None:
         dest="classes",
         type=parse_class,
         action="append",
-        metavar="NAME:KEY=N,…",
-        help=f"an SLO class, repeatable; keys are share and {', '.join(_TARGETS_MS)} (interactive and batch)",
+        default=[],
+        metavar="NAME:KEY=…,…",
+        help=CLASS_HELP,
     )
     group.add_argument(
         "--say-class",
@@ -102,11 +102,15 @@ def add_request_options(group: argparse._ArgumentGroup) -> None:
 
 
 def load_settings(options: argparse.Namespace, model: str) -> Settings:
-    """What the options say."""
+    """What the options say.
+
+    Raises:
+        ImpossibleLoad: they contradict each other.
+    """
     arrivals: Arrivals = options.arrivals
     replayed = arrivals is Arrivals.TRACE
     has_rate = arrivals not in (Arrivals.TRACE, Arrivals.CLOSED)
-    rate_per_s = options.rate or (1.0 if has_rate else None)
+    rate_per_s = options.rate or rate_of(options.classes) or (1.0 if has_rate else None)
     return Settings(
         url=options.url,
         model=model,
@@ -123,8 +127,8 @@ def load_settings(options: argparse.Namespace, model: str) -> Settings:
         sample=options.sample or (Sample.FIRST if replayed else Sample.DRAW),
         most_prompt_tokens=options.most_prompt_tokens,
         most_output_tokens=options.most_output_tokens,
-        ignore_eos=options.trace is not None if options.ignore_eos is None else options.ignore_eos,
-        classes=_with_shares_of_one(options.classes or MIX),
+        ignore_eos=bool(trace_sources(options)) if options.ignore_eos is None else options.ignore_eos,
+        classes=mix_of(options.classes) or MIX,
         time_scale=options.time_scale,
         warm_up_s=options.warm_up,
         retries=options.retries,
@@ -149,60 +153,23 @@ def _count(options: argparse.Namespace, rate_per_s: float | None, otherwise: int
     return requests_within(options.duration, rate_per_s, to_rate_per_s)
 
 
+def trace_sources(options: argparse.Namespace) -> tuple[Source, ...]:
+    """The traces that the options name.
+
+    Raises:
+        ImpossibleLoad: they name one for some of the classes only.
+    """
+    return sources_of(options.classes, options.trace, options.format)
+
+
 def load_trace(options: argparse.Namespace) -> tuple[TraceRequest, ...]:
-    """The trace that the options name; empty where they name none.
+    """The requests of the traces that the options name; empty where they name none.
 
     Raises:
-        BadTrace: it cannot be read.
+        BadTrace: one cannot be read.
+        ImpossibleLoad: as `trace_sources`.
     """
-    return () if options.trace is None else read_trace(options.trace, options.format)
-
-
-def _with_shares_of_one(classes: Sequence[TrafficClass]) -> tuple[TrafficClass, ...]:
-    total = sum(traffic.share for traffic in classes)
-    return tuple(msgspec.structs.replace(traffic, share=traffic.share / total) for traffic in classes)
-
-
-def parse_class(text: str) -> TrafficClass:
-    """Of `chat:share=0.7,ttft_ms=800,tpot_ms=40`.
-
-    Raises:
-        argparse.ArgumentTypeError: it is not of that form.
-    """
-    name, _, rest = text.partition(":")
-    values: dict[str, float] = {}
-    for pair in filter(None, rest.split(",")):
-        key, _, number = pair.partition("=")
-        if key not in ("share", *_TARGETS_MS):
-            raise argparse.ArgumentTypeError(f"no key {key!r}; there are share, {', '.join(_TARGETS_MS)}")
-        try:
-            values[key] = positive_float(number)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{key} is not above 0: {number!r}") from None
-    if not name:
-        raise argparse.ArgumentTypeError("a class needs a name")
-    ttft_s, tpot_s, e2e_s = (None if key not in values else values[key] / 1e3 for key in _TARGETS_MS)
-    return TrafficClass(slo=Slo(name=name, ttft_s=ttft_s, tpot_s=tpot_s, e2e_s=e2e_s), share=values.get("share", 1.0))
-
-
-def whole(text: str) -> int:
-    return int(not_negative(str(int(text))))
-
-
-def not_negative(text: str) -> float:
-    if not 0 <= (number := float(text)) < math.inf:
-        raise ValueError(text)
-    return number
-
-
-def positive_int(text: str) -> int:
-    return int(positive_float(str(int(text))))
-
-
-def positive_float(text: str) -> float:
-    if not 0 < (number := float(text)) < math.inf:
-        raise ValueError(text)
-    return number
+    return read_sources(trace_sources(options))
 
 
 def _url(text: str) -> str:

@@ -35,7 +35,7 @@ class Synthetic(msgspec.Struct, frozen=True, kw_only=True, tag="synthetic"):
     prefix_ids: tuple[int, ...] = ()
     """One a block of `BLOCK_TOKENS`, from the start; equal ids are equal text, in whatever prompt they are."""
     seed: int = 0
-    """Of what the ids do not cover."""
+    """Of what the ids do not cover; with one seed, a shorter text is the beginning of a longer one."""
 
     @property
     def text(self) -> str:

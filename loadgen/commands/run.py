@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import msgspec
 from rich.console import Console
 
+from loadgen.arguments import positive_int
 from loadgen.client import open_session
 from loadgen.commands.files import Files, add_file_options, files, write_json
 from loadgen.commands.status import exit_status
 from loadgen.engines import read_model
 from loadgen.live import run_once
-from loadgen.options import API_KEY, add_load_options, load_settings, load_trace, positive_int
+from loadgen.options import API_KEY, add_load_options, load_settings, load_trace
 from loadgen.repeats import make_repeats
 from loadgen.report import Report
 from loadgen.rows import write_rows

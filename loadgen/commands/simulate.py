@@ -3,27 +3,20 @@
 import argparse
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from pathlib import Path
 
 import msgspec
 from rich.console import Console
 
+from loadgen.arguments import not_negative, positive_float, positive_int
 from loadgen.commands.files import RUNS
 from loadgen.load import Arrivals, ImpossibleLoad, Settings, draw_load
-from loadgen.options import (
-    add_arrival_options,
-    add_request_options,
-    load_settings,
-    not_negative,
-    positive_float,
-    positive_int,
-)
+from loadgen.options import add_arrival_options, add_request_options, load_settings, trace_sources
 from loadgen.simulate.experiment import Cell, run_cells, write_rows
 from loadgen.simulate.fleet_plan import Member, parse_die, parse_join, parse_member, parse_slow, planned_fleet
 from loadgen.simulate.hardware import MODEL, hardware_by_profile
 from loadgen.simulate.run import ORACLE, Knows, Scenario
 from loadgen.simulate.tables import rows_table
-from loadgen.traces import read_trace
+from loadgen.sources import Source, read_sources
 from loadgen.workload import Request
 from services.engine.profile import known_profiles
 from services.lens.planners import planner_named
@@ -112,9 +105,9 @@ def simulate(options: argparse.Namespace, console: Console) -> int:
         raise ImpossibleLoad("a closed loop cannot be simulated")
     cells = [
         Cell(
-            workload=settings.trace or "prompts",
+            workload=settings.source or "prompts",
             rate=settings.rate_per_s or 0.0,
-            draw=partial(_drawn, settings, options.trace, options.format),
+            draw=partial(_drawn, settings, trace_sources(options)),
             scenario=_scenario(options, planner, policy),
         )
         for planner in options.planners or ("synergy",)
@@ -128,12 +121,11 @@ def simulate(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _drawn(settings: Settings, trace: Path | None, trace_format: str | None, seed: int) -> Sequence[Request]:
-    requests = () if trace is None else _read(trace, trace_format)
-    return draw_load(msgspec.structs.replace(settings, seed=seed), requests)
+def _drawn(settings: Settings, sources: Sequence[Source], seed: int) -> Sequence[Request]:
+    return draw_load(msgspec.structs.replace(settings, seed=seed), _read(sources))
 
 
-_read = lru_cache(1)(read_trace)
+_read = lru_cache(1)(read_sources)
 
 
 def _scenario(options: argparse.Namespace, planner: str, policy: str) -> Scenario:

@@ -3,43 +3,26 @@
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
-import msgspec
-import numpy as np
+from loadgen.class_option import mix_of, parse_class
+from loadgen.load import Settings, draw_load
+from loadgen.sources import Source, read_sources
+from loadgen.traces import TraceRequest
+from loadgen.workload import Request
 
-from loadgen.arrivals import poisson_arrivals
-from loadgen.sampling import Sample, sampled
-from loadgen.traces import TraceRequest, read_trace
-from loadgen.workload import Request, TrafficClass, draw_trace_requests
-from shared.slo import Slo
+CONVERSATION = "trace=AzureLLMInferenceTrace_conv.csv"
+CODE = "trace=AzureLLMInferenceTrace_code.csv"
+DOCUMENTS = "trace=arxiv_summarization_lengths.csv"
 
-CONVERSATION = "AzureLLMInferenceTrace_conv.csv"
-CODE = "AzureLLMInferenceTrace_code.csv"
-DOCUMENTS = "arxiv_summarization_lengths.csv"
-MOST_OUTPUT_TOKENS = 600
-
-
-class Part(NamedTuple):
-    """One class of a workload's requests."""
-
-    trace: str
-    slo: Slo
-    share: float = 1.0
-    most_prompt_tokens: int = 7000
-    """Longer ones are cut."""
-    longer: int = 1
-    """So many times the trace's prompts."""
-
-
-WORKLOADS: Mapping[str, Sequence[Part]] = {
-    "conversation": (Part(CONVERSATION, Slo(name="chat", ttft_s=2.0, tpot_s=0.05)),),
-    "code": (Part(CODE, Slo(name="code", ttft_s=2.0, tpot_s=0.05)),),
+WORKLOADS: Mapping[str, Sequence[str]] = {
+    "conversation": (f"chat:ttft_ms=2000,tpot_ms=50,{CONVERSATION},cut_prompt_tokens=7000,cut_output_tokens=600",),
+    "code": (f"code:ttft_ms=2000,tpot_ms=50,{CODE},cut_prompt_tokens=7000,cut_output_tokens=600",),
     "mixed": (
-        Part(CONVERSATION, Slo(name="chat", ttft_s=0.8, tpot_s=0.04), 0.7, 4000),
-        Part(DOCUMENTS, Slo(name="document", ttft_s=10.0, tpot_s=0.1), 0.3, 7800, 2),
+        f"chat:share=0.7,ttft_ms=800,tpot_ms=40,{CONVERSATION},cut_prompt_tokens=4000,cut_output_tokens=600",
+        f"document:share=0.3,ttft_ms=10000,tpot_ms=100,{DOCUMENTS},longer=2,cut_prompt_tokens=7800,cut_output_tokens=600",
     ),
 }
+"""Each a `--class` of the command line; the files are in one folder."""
 
 
 def draw_workload(traces: Path, workload: str, rate_per_s: float, count: int, seed: int) -> Sequence[Request]:
@@ -48,28 +31,26 @@ def draw_workload(traces: Path, workload: str, rate_per_s: float, count: int, se
     Raises:
         BadTrace: a trace is not in the folder, or cannot be read.
     """
-    parts = WORKLOADS[workload]
-    arrivals_rng, parts_rng, lengths_rng, requests_rng = np.random.default_rng(seed).spawn(4)
-    arrivals_s = poisson_arrivals(rate_per_s, count, arrivals_rng)
-    chosen = parts_rng.choice(len(parts), count, p=[part.share for part in parts]).tolist()
-    asked = [sampled(_lengths(traces, part), count, Sample.DRAW, lengths_rng) for part in parts]
-    return tuple(
-        draw_trace_requests((arrival_s,), (asked[kind][number],), requests_rng, _only(parts[kind]))[0]
-        for number, (arrival_s, kind) in enumerate(zip(arrivals_s, chosen, strict=True))
+    settings = Settings(
+        url="",
+        model="",
+        requests=count,
+        seed=seed,
+        timeout_s=0.0,
+        rate_per_s=rate_per_s,
+        ignore_eos=True,
+        classes=mix_of([parse_class(text) for text in WORKLOADS[workload]]),
     )
-
-
-def _only(part: Part) -> tuple[TrafficClass, ...]:
-    return (TrafficClass(slo=part.slo, share=1.0),)
+    return draw_load(settings, _lengths(traces, workload))
 
 
 @lru_cache
-def _lengths(traces: Path, part: Part) -> tuple[TraceRequest, ...]:
-    return tuple(
-        msgspec.structs.replace(
-            request,
-            prompt_tokens=min(part.longer * request.prompt_tokens, part.most_prompt_tokens),
-            output_tokens=min(request.output_tokens, MOST_OUTPUT_TOKENS),
-        )
-        for request in read_trace(traces / part.trace)
+def _lengths(traces: Path, workload: str) -> tuple[TraceRequest, ...]:
+    options = [parse_class(text) for text in WORKLOADS[workload]]
+    return read_sources(
+        [
+            Source(traces / option.trace, slo_class=option.traffic.slo.name, trace=option.traffic.trace)
+            for option in options
+            if option.trace is not None
+        ]
     )

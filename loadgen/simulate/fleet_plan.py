@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from loadgen.arguments import not_negative, positive_float, positive_int
 from loadgen.load import ImpossibleLoad
-from loadgen.options import not_negative, positive_float, positive_int
 from loadgen.simulate.fleet import Die, Incident, Join, Slow
 from services.engine.profile import Profile, load_profile
 

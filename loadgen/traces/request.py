@@ -15,9 +15,11 @@ class TraceRequest(msgspec.Struct, frozen=True):
     prefix_ids: tuple[int, ...] = ()
     """One a prefix block, from the prompt's start; equal ids mean equal content."""
     session: str | None = None
-    """Requests of one conversation have one."""
+    """Requests of one conversation have one: their prompts begin alike."""
     text: str | None = None
     """The prompt itself, where the trace has it."""
+    slo_class: str | None = None
+    """The class whose own trace has it; None: any class may ask for it."""
 
 
 class BadTrace(ValueError):

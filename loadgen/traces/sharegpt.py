@@ -20,7 +20,6 @@ class _Turn(msgspec.Struct):
 
 class _Conversation(msgspec.Struct):
     conversations: tuple[_Turn, ...]
-    id: str | int | None = None
 
 
 def read(path: Path) -> tuple[TraceRequest, ...]:
@@ -59,9 +58,7 @@ def _request(conversation: _Conversation) -> TraceRequest | None:
         case [asked, answered, *_] if asked.speaker in PEOPLE and answered.speaker in MODELS:
             if not asked.value.strip() or not answered.value.strip():
                 return None
-            session = None if conversation.id is None else str(conversation.id)
-            prompt_tokens, output_tokens = _tokens(asked.value), _tokens(answered.value)
-            return TraceRequest(None, prompt_tokens, output_tokens, session=session, text=asked.value)
+            return TraceRequest(None, _tokens(asked.value), _tokens(answered.value), text=asked.value)
     return None
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -46,7 +47,7 @@ def streams(*pieces: bytes, headers: dict[str, str] | None = None) -> Answer:
 async def ask() -> AsyncIterator[Ask]:
     runners: list[web.AppRunner] = []
 
-    async def ask(answer: Answer, timeout_s: float = 5.0, **told: Any) -> Outcome:
+    async def ask(answer: Answer, timeout_s: float = 5.0, request: Request = REQUEST, **told: Any) -> Outcome:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", answer)
         app.router.add_post("/v1/completions", answer)
@@ -57,7 +58,7 @@ async def ask() -> AsyncIterator[Ask]:
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         async with open_session("a-key") as session:
             client = Client(session, url, "a-model", started_at_s=time.monotonic(), timeout_s=timeout_s, **told)
-            return await client.send(REQUEST)
+            return await client.send(request)
 
     yield ask
     for runner in runners:
@@ -91,6 +92,18 @@ async def test_the_request_asks_for_a_stream_with_usage_and_says_its_targets(ask
     assert seen["headers"]["x-slo-class"] == "interactive"
     assert float(seen["headers"]["x-slo-ttft-ms"]) == 2500
     assert float(seen["headers"]["x-slo-tpot-ms"]) == 250
+
+
+async def test_a_session_is_sent_as_the_user(ask: Ask) -> None:
+    users = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        users.append((await request.json()).get("user"))
+        return await streams(*PIECES)(request)
+
+    await ask(answer)
+    await ask(answer, request=msgspec.structs.replace(REQUEST, session="s-1"))
+    assert users == [None, "s-1"]
 
 
 async def test_targets_may_go_without_the_classs_name(ask: Ask) -> None:

@@ -12,6 +12,7 @@ from loadgen.benchmarks.processes import even_pace_endpoint
 from loadgen.commands.goodput import Search
 from loadgen.repeats import Repeats
 from loadgen.report import Report
+from loadgen.synthetic import Synthetic
 from tests.servers import free_port
 
 TTFT_MS, GAP_MS = 60.0, 5.0
@@ -85,6 +86,26 @@ def test_goodput_is_searched_and_ends_honestly(url, tmp_path):
     assert "<svg" in page.read_text()
     assert main([*arguments, "--lowest", "10", "--class", "hard:ttft_ms=1", "--report", str(written)]) == 1
     assert msgspec.json.decode(written.read_bytes(), type=Search).goodput.rate_per_s is None
+
+
+def test_classes_with_traces_of_their_own_may_stand_in_a_file_and_are_reported_one_by_one(url, trace, tmp_path):
+    documents = tmp_path / "documents.csv"
+    documents.write_text("prompt_tokens,output_tokens\n900,3\n")
+    mix = tmp_path / "mix.args"
+    mix.write_text(
+        f"# two kinds of clients\n--class chat:rate=30,ttft_ms=5000,trace={trace}\n"
+        f"--class document:rate=10,ttft_ms=9000,trace={documents},longer=2 --requests 40\n"
+    )
+    written = tmp_path / "mix.json"
+    assert main(["run", "--url", url, f"@{mix}", "--report", str(written)]) == 0
+    report = msgspec.json.decode(written.read_bytes(), type=Report)
+    assert (report.settings.rate_per_s, report.settings.source) == (40.0, "conv.csv, documents.csv")
+    offered = {group.slo_class: group.score.offered for group in report.groups if group.engine == "all"}
+    assert offered["all"] == 40
+    assert min(offered["chat"], offered["document"]) > 0
+    asked = {o.request.prompt.tokens for o in report.outcomes if isinstance(o.request.prompt, Synthetic)}
+    assert 1800 in asked
+    assert min(asked) < 130
 
 
 def test_a_trace_that_is_none_is_told_with_its_place(url, trace, capsys):

@@ -92,6 +92,16 @@ def test_classes_are_drawn_in_their_shares():
     assert sum(request.slo.name == "a" for request in requests) / 2000 == pytest.approx(0.8, abs=0.03)
 
 
+def test_turns_of_a_session_begin_alike_and_say_whose_they_are():
+    turns = [TraceRequest(float(at), tokens, 5, session="s") for at, tokens in enumerate((100, 250, 180))]
+    requests = draw_load(replay(), (*turns, TraceRequest(3.0, 100, 5, session="t"), TraceRequest(4.0, 100, 5)))
+    first, second, third, of_other, alone = (request.prompt_text.split() for request in requests)
+    assert second[:100] == third[:100] == first
+    assert second[:180] == third
+    assert len({tuple(first), tuple(of_other), tuple(alone)}) == 3
+    assert [request.session for request in requests] == ["s", "s", "s", "t", None]
+
+
 @pytest.mark.parametrize(
     ("told", "trace", "problem"),
     [

@@ -2,16 +2,19 @@ import argparse
 
 import pytest
 
-from loadgen.load import Arrivals, ImpossibleLoad
-from loadgen.options import add_load_options, load_settings, parse_class
+from loadgen.load import Arrivals, ImpossibleLoad, Settings
+from loadgen.options import add_load_options, load_settings, trace_sources
 from loadgen.sampling import Sample
-from shared.slo import Slo
 
 
-def told(*arguments: str):
+def parsed(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     add_load_options(parser)
-    return load_settings(parser.parse_args(arguments), "a-model")
+    return parser.parse_args(arguments)
+
+
+def told(*arguments: str) -> Settings:
+    return load_settings(parsed(*arguments), "a-model")
 
 
 def test_unless_told_otherwise_sixty_prompts_arrive_one_a_second():
@@ -36,31 +39,35 @@ def test_a_duration_without_a_rate_is_refused():
         told("--arrivals", "closed", "--duration", "30")
 
 
-def test_shares_of_classes_are_made_to_add_up():
-    settings = told("--class", "chat:share=3,ttft_ms=800,tpot_ms=40", "--class", "docs:share=1,e2e_ms=10000")
-    assert [traffic.share for traffic in settings.classes] == [0.75, 0.25]
-    assert settings.classes[0].slo == Slo(name="chat", ttft_s=0.8, tpot_s=0.04)
-    assert settings.classes[1].slo == Slo(name="docs", e2e_s=10.0)
-
-
 def test_names_of_ones_own_classes_are_not_sent_unless_told():
     assert told().say_class
     assert not told("--class", "chat:ttft_ms=800").say_class
     assert told("--class", "chat:ttft_ms=800", "--say-class").say_class
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("chat:ttft=1", "no key 'ttft'"),
-        ("chat:ttft_ms=0", "not above 0"),
-        ("chat:ttft_ms=soon", "soon"),
-        (":share=1", "name"),
-    ],
-)
-def test_a_class_that_is_not_one_is_refused(text, problem):
-    with pytest.raises(argparse.ArgumentTypeError, match=problem):
-        parse_class(text)
+def test_rates_of_classes_make_up_the_rate_unless_told():
+    rates = ("--class", "chat:rate=3", "--class", "docs:rate=1")
+    settings = told(*rates, "--duration", "30")
+    assert (settings.rate_per_s, settings.requests) == (4.0, 120)
+    assert [traffic.share for traffic in settings.classes] == [0.75, 0.25]
+    assert told(*rates, "--rate", "8").rate_per_s == 8.0
+
+
+def test_answers_are_as_long_as_a_classes_own_trace_says():
+    settings = told("--class", "chat:trace=some/conv.csv")
+    assert (settings.ignore_eos, settings.trace, settings.source) == (True, None, "conv.csv")
+
+
+def test_each_class_asks_for_its_own_trace_or_the_runs():
+    classes = ("--class", "chat:trace=some/conv.csv", "--class", "docs:ttft_ms=9000")
+    options = parsed(*classes, "--trace", "docs.csv")
+    assert [(str(source.path), source.slo_class) for source in trace_sources(options)] == [
+        ("some/conv.csv", "chat"),
+        ("docs.csv", "docs"),
+    ]
+    assert load_settings(options, "a-model").source == "conv.csv, docs.csv"
+    with pytest.raises(ImpossibleLoad, match="class 'docs' has no trace, and others have"):
+        told(*classes)
 
 
 def test_an_address_may_end_as_clients_of_openai_have_it():
