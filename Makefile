@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-loadgen bench-simulator exp-floor test test-fast lint format lock
+.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-loadgen bench-simulator validate-simulator exp-floor test test-fast lint format lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +30,9 @@ bench-emulated: setup ## measure how exactly eight emulated engines on this mach
 
 bench-simulator: setup ## measure the fleet simulator: steps/s on one core, and what a thousand engines take; TRACE=a.csv for lengths
 	@$(BIN)/python -m loadgen.benchmarks.simulator $(if $(TRACE),--trace $(TRACE))
+
+validate-simulator: setup ## one load on real systems and simulated, side by side: four emulated engines, and a real model
+	@$(BIN)/python -m loadgen.validate
 
 exp-floor: setup ## what fixed rules attain, simulated; TRACES=folder of the Azure and arXiv CSV files, SMOKE=1 for a minute's worth
 	@test -n "$(TRACES)" || { echo 'exp-floor needs the traces: make exp-floor TRACES=folder' >&2; exit 2; }

@@ -1,5 +1,6 @@
 """A request on its way through the simulated system, and what became of it as its client would see it. Pure."""
 
+import math
 from functools import lru_cache
 from typing import Protocol
 
@@ -34,12 +35,16 @@ class Asker(Protocol):
 class Job:
     """One request. Answers go on to their limit."""
 
-    __slots__ = ("ask", "asker", "dispatch", "first_token_s", "full", "request", "route", "sequence", "tried")
+    __slots__ = (
+        *("ask", "asker", "dispatch", "first_token_s", "full", "prompt_tokens"),
+        *("request", "route", "sequence", "tried"),
+    )
 
-    def __init__(self, request: Request, asker: Asker) -> None:
+    def __init__(self, request: Request, asker: Asker, text_bytes_per_token: float = BYTES_PER_TOKEN) -> None:
         self.request = request
         self.asker = asker
-        self.ask = ask_for(request)
+        self.prompt_tokens = prompt_tokens_of(request)
+        self.ask = ask_for(request, self.prompt_tokens, text_bytes_per_token)
         self.tried: frozenset[str] = frozenset()
         self.full = False
         """Whether an engine had no room for it."""
@@ -52,7 +57,7 @@ class Job:
         """The request as lens takes it in."""
         self.sequence = Sequence(
             request_id="",
-            prompt_ids=prompt_of(self.ask.prompt_tokens),
+            prompt_ids=prompt_of(self.prompt_tokens),
             max_output_tokens=self.request.max_tokens,
             sampling=GREEDY,
             end_ids=NO_END,
@@ -79,18 +84,24 @@ class Job:
             e2e_s=None if problem is not None else now_s - arrived_s,
             text=TEXT if problem is None else "",
             finish_reason=FinishReason.LENGTH if problem is None else None,
-            prompt_tokens=self.ask.prompt_tokens,
+            prompt_tokens=self.prompt_tokens,
             output_tokens=None if sequence is None else len(sequence.output_ids),
         )
 
 
-def ask_for(request: Request) -> Ask:
-    """The request as the router sizes it up."""
+def prompt_tokens_of(request: Request) -> int:
+    """What the engine counts."""
     prompt = request.prompt
-    prompt_tokens = -(-len(prompt.encode()) // BYTES_PER_TOKEN) if isinstance(prompt, str) else prompt.tokens
+    tokens = -(-len(prompt.encode()) // BYTES_PER_TOKEN) if isinstance(prompt, str) else prompt.tokens
+    return max(tokens, 1)
+
+
+def ask_for(request: Request, prompt_tokens: int, text_bytes_per_token: float = BYTES_PER_TOKEN) -> Ask:
+    """The request as the router sizes it up, which counts the bytes of its text."""
     limit = request.max_tokens
     expected = limit if request.ignore_eos else min(limit, TYPICAL_OUTPUT_TOKENS)
-    return Ask(prompt_tokens=max(prompt_tokens, 1), output_tokens=expected, most_output_tokens=limit)
+    estimated = math.ceil(prompt_tokens * text_bytes_per_token / BYTES_PER_TOKEN)
+    return Ask(prompt_tokens=estimated, output_tokens=expected, most_output_tokens=limit)
 
 
 @lru_cache(LENGTHS_KEPT)

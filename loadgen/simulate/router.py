@@ -33,6 +33,7 @@ class Replica:
     Args:
         draw: random numbers in [0, 1).
         note: takes what became of each request.
+        text_bytes_per_token: of prompts, which the router estimates tokens from.
     """
 
     def __init__(
@@ -44,18 +45,20 @@ class Replica:
         *,
         draw: Callable[[], float],
         note: Callable[[Outcome], None],
+        text_bytes_per_token: float,
     ) -> None:
         self._engines = engines
         self._policy = policy
         self._events = events
         self._draw = draw
         self._note = note
+        self._text_bytes_per_token = text_bytes_per_token
         self._dispatches = Dispatches(name)
         self._turns = count()
 
     def take(self, request: Request) -> None:
         """A request has arrived."""
-        self._answer(Job(request, self))
+        self._answer(Job(request, self, self._text_bytes_per_token))
 
     def begun(self, job: Job) -> None:
         """The first token of an answer is here."""

@@ -20,6 +20,7 @@ from services.lens.planners import planner_named
 from services.prism.foresighted import foresighted
 from services.prism.policies import policy_named
 from services.prism.policy import Policy
+from services.prism.prompt_size import BYTES_PER_TOKEN
 
 ORACLE = "oracle"
 """A policy that no real router can have: ours, of engines as they are, with their true step times."""
@@ -54,6 +55,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     target_s: float = 0.15
     least_prefill_tokens: int = 16
     max_waiting: int = 256
+    text_bytes_per_token: float = BYTES_PER_TOKEN
+    """Of prompts; routers, which estimate tokens from bytes, are right where it is what they assume."""
 
 
 class Simulated(NamedTuple):
@@ -102,6 +105,7 @@ class _Run:
                 self._events,
                 draw=rng.random,
                 note=self._note,
+                text_bytes_per_token=scenario.text_bytes_per_token,
             )
             for number, rng in enumerate(draws.spawn(scenario.replicas))
         ]
