@@ -29,7 +29,7 @@ class EngineState(Message, frozen=True, kw_only=True):
     step_tokens: int
     """The most tokens that one step runs."""
     step_target_ms: float
-    """The step time that lens plans for."""
+    """The step time that lens plans for: by the tightest TPOT target of the answers that run."""
     least_prefill_tokens: int = 16
     """What lens prefills in a step whatever that takes."""
     kv_blocks_total: int

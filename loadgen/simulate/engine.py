@@ -151,7 +151,7 @@ class Engine:
             duration_s=now_s - began_s,
             sampled_ids=tuple([TOKEN if chunk.sample else NO_TOKEN for chunk in plan.chunks]),
         )
-        sent, progress = self._scheduler.apply(result)
+        sent, progress = self._scheduler.apply(result, now_s)
         if sent.allotments:
             self.steps += 1
             self._knowledge.tell(step_report(sent, result, start_s=began_s, wall_s=now_s - began_s), now_s)

@@ -44,7 +44,7 @@ def announced(
         max_running=info.max_slots,
         step_tokens=info.max_step_tokens,
         least_prefill_tokens=limits.least_prefill_tokens,
-        step_target_ms=round(limits.target_s * 1e3, 6),
+        step_target_ms=round(min(limits.target_s, load.pace_s) * 1e3, 3),
         kv_blocks_total=info.kv_blocks_total,
         kv_block_tokens=info.kv_block_tokens,
         kv_blocks_free=load.kv_blocks_free,

@@ -10,10 +10,11 @@ from typing import Protocol
 import structlog
 
 from services.lens.generation import Generation
-from services.lens.plan import PlanLimits, Planner, synergy
+from services.lens.plan import PlanLimits, Planner
 from services.lens.scheduler import STEPS_AHEAD, Progress, Scheduler
 from services.lens.sequence import Sequence
 from services.lens.step_report import step_report
+from services.lens.synergy import synergy
 from shared.errors import Unavailable
 from shared.lifecycle import Readiness
 from shared.step import EngineInfo, Probe, StepPlan, StepResult
@@ -163,7 +164,7 @@ class StepLoop:
     async def _take_answer(self, session: EngineSession) -> None:
         result = await self._receive(session)
         now_s = time.monotonic()
-        sent, progress = self._scheduler.apply(result)
+        sent, progress = self._scheduler.apply(result, now_s)
         self._hand_out(progress, now_s)
         started_s = max(self._sent_s.pop(sent.plan.step), self._last_answer_s)
         self._last_answer_s = now_s

@@ -1,10 +1,10 @@
-"""What a planner is told and what it decides: which sequences run how many tokens in the next step; and today's planner.
+"""What a planner is told and what it decides: which sequences run how many tokens in the next step.
 
-Planners are pure; `planners` has those to compare with.
+Planners are pure: `synergy` is ours, `planners` has those to compare with.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import chain, islice
+from itertools import islice
 from typing import NamedTuple
 
 from services.lens.budget import prefill_budget_tokens
@@ -20,7 +20,7 @@ class PlanLimits(NamedTuple):
     least_prefill_tokens: int
     """Prefill tokens that a step may always run, whatever they take."""
     target_s: float
-    """The step time to fill."""
+    """The longest step that routers are told to reckon with."""
 
 
 class Room(NamedTuple):
@@ -46,6 +46,8 @@ class Queue(NamedTuple):
     room: Room
     now_s: float
     """On the clock of `Sequence.arrival_s`."""
+    starts_s: float
+    """When the step is foreseen to start: those on their way come first."""
 
     @property
     def started(self) -> Iterator[Sequence]:
@@ -73,30 +75,6 @@ class Allotment(NamedTuple):
 
 Planner = Callable[[Queue, StepModel, PlanLimits], tuple[Allotment, ...]]
 """Decides the next step, decodes first; empty where there is nothing to run. Those that wait and are in it join the engine."""
-
-
-def synergy(queue: Queue, model: StepModel, limits: PlanLimits) -> tuple[Allotment, ...]:
-    """Decodes first, then prefill in order of arrival, as much as the model foresees within the target."""
-    return plan_step(queue.running, queue.admissible(queue.waiting), model=model, limits=limits)
-
-
-def plan_step(
-    running: Iterable[Sequence],
-    admissible: Iterable[Sequence],
-    *,
-    model: StepModel,
-    limits: PlanLimits,
-) -> tuple[Allotment, ...]:
-    """The next step, decodes first; empty where there is nothing to run.
-
-    Args:
-        running: sequences in the engine, in order of admission.
-        admissible: sequences that could join now, in the order in which they should.
-    """
-    running = tuple(running)
-    decodes = decodes_of(running, limits.max_step_tokens)
-    prefills = chain((s for s in running if s.prefill_tokens_left), admissible)
-    return (*decodes, *fill(decodes, prefills, model, limits))
 
 
 def decodes_of(running: Iterable[Sequence], most: int) -> tuple[Allotment, ...]:

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
 
-from services.lens.plan import Allotment, PlanLimits, Planner, Queue, decodes_of, fill, synergy
+from services.lens.plan import Allotment, PlanLimits, Planner, Queue, decodes_of, fill
 from services.lens.sequence import Sequence
+from services.lens.synergy import synergy
 from shared.steptime import StepModel
 
 RELEGATED_AT = 0.9

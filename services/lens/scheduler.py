@@ -3,14 +3,16 @@
 It does no I/O and reads no clock: the loop sends what `plan` returns and brings answers to `apply`, in order.
 """
 
+import math
 from collections import deque
 from typing import NamedTuple
 
 import msgspec
 
 from services.lens.blocks import BlockLedger
-from services.lens.plan import Allotment, PlanLimits, Planner, Queue, Room, shape_of, synergy
+from services.lens.plan import Allotment, PlanLimits, Planner, Queue, Room, shape_of
 from services.lens.sequence import Sequence
+from services.lens.synergy import synergy
 from shared.step import NO_SLOT, NO_TOKEN, EngineInfo, StepPlan, StepResult
 from shared.steptime import StepModel, StepShape
 from shared.telemetry import Outcome
@@ -47,6 +49,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     kv_blocks_free: int
     waiting_requests: int
     waiting_prefill_tokens: int
+    pace_s: float
+    """The least TPOT target of the answers that run; infinite where none does."""
     in_flight_s: float
     """Of the steps on their way, the first half over: what a newcomer waits for before its own first step."""
 
@@ -72,6 +76,7 @@ class Scheduler:
         self._epoch = epoch
         self._step = 0
         self.in_flight: deque[SentStep] = deque()
+        self._runs_since_s = -math.inf
         self._free_slots = deque(range(info.max_slots))
         self._to_release: list[int] = []
         self._ledger = BlockLedger(info.kv_blocks_total, info.kv_block_tokens)
@@ -108,11 +113,14 @@ class Scheduler:
         """The next step, counted as sent; None where there is nothing to run and nothing to release.
 
         Args:
-            now_s: on the clock of the sequences' arrivals, for planners that look at it.
+            now_s: on the clock of the sequences' arrivals.
         """
+        if not self.in_flight:
+            self._runs_since_s = now_s
+        starts_s = max(now_s, self._runs_since_s + sum(sent.predicted_s for sent in self.in_flight))
         live = [s for s in self.running.values() if s.outcome is None]
         room = Room(len(self._free_slots), self._ledger.free_blocks, self._ledger.block_tokens)
-        allotments = self._planner(Queue(live, self.waiting, room, now_s), model, limits)
+        allotments = self._planner(Queue(live, self.waiting, room, now_s, starts_s), model, limits)
         if not allotments and not self._to_release:
             return None
         shape = shape_of(allotments)
@@ -120,27 +128,34 @@ class Scheduler:
         for sequence, _, _ in allotments:
             if sequence.slot == NO_SLOT:
                 self._admit(sequence)
-        chunks = tuple([sequence.advance(num_tokens) for sequence, num_tokens, _ in allotments])
+        predicted_s = float(model.step_time_s(shape)) if allotments else 0.0
+        ends_s = starts_s + predicted_s
+        chunks = tuple([sequence.advance(num_tokens, ends_s) for sequence, num_tokens, _ in allotments])
         self._step += 1
         sent = SentStep(
             plan=StepPlan(self._boot_id, self._epoch, self._step, chunks, released),
             allotments=allotments,
             shape=shape,
             target_s=limits.target_s,
-            predicted_s=float(model.step_time_s(shape)) if allotments else 0.0,
+            predicted_s=predicted_s,
         )
         self.in_flight.append(sent)
         return sent
 
-    def apply(self, result: StepResult) -> tuple[SentStep, list[Progress]]:
-        """Take the answer to the oldest step on its way: tokens for their sequences, slots free again."""
+    def apply(self, result: StepResult, now_s: float) -> tuple[SentStep, list[Progress]]:
+        """Take the answer to the oldest step on its way: tokens for their sequences, slots free again.
+
+        Args:
+            now_s: when it came, on the clock of `plan`; the step behind it runs since then.
+        """
         sent = self.in_flight.popleft()
+        self._runs_since_s = now_s
         assert (result.epoch, result.step) == (sent.plan.epoch, sent.plan.step), "answers come in order"
         progress = []
         for (sequence, _, _), token_id in zip(sent.allotments, result.sampled_ids, strict=True):
             sequence.steps_in_flight -= 1
             if sequence.outcome is None and token_id != NO_TOKEN:
-                sequence.accept(token_id)
+                sequence.accept(token_id, now_s)
                 progress.append(Progress(sequence, token_id))
             if sequence.outcome is not None:
                 self._leave_if_answered(sequence)
@@ -158,6 +173,7 @@ class Scheduler:
             kv_blocks_free=self._ledger.free_blocks,
             waiting_requests=len(self.waiting),
             waiting_prefill_tokens=prefill_left,
+            pace_s=min((s.pace_s for s in live if not s.prefill_tokens_left), default=math.inf),
             in_flight_s=sum(sent.predicted_s for sent in self.in_flight) - self._first_in_flight_s / 2,
         )
 

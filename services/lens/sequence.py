@@ -6,12 +6,21 @@ from shared.slo import Slo
 from shared.step import NO_SLOT, Chunk, Sampling
 from shared.telemetry import Outcome
 
+REFERENCE_TTFT_S = 10.0
+REFERENCE_TPOT_S = 0.2
+"""Stand for targets that a request lacks, so that it is served in its turn; lax beside what interactive use promises."""
+
 
 class Sequence:
     """A prompt and what has been generated behind it.
 
     Steps are sent ahead of their answers, so two counts run side by side: `cached_tokens` and `draws` are as they will be
     once every step sent has run; `output_ids` holds only what has come back.
+
+    Attributes:
+        due_s: by when its next token not yet sent for must be there to keep its targets: the first by the TTFT target, the
+            n-th behind it n TPOT targets after the first, however early or late those between came.
+        pace_s: its TPOT target, or less where the E2E target demands it.
     """
 
     def __init__(
@@ -32,6 +41,8 @@ class Sequence:
         self.end_ids = end_ids
         self.slo = slo
         self.arrival_s = arrival_s
+        self.pace_s = slo.tpot_s or REFERENCE_TPOT_S
+        self.due_s = arrival_s + _earliest(slo.ttft_s, slo.e2e_s, otherwise=REFERENCE_TTFT_S)
 
         self.output_ids: list[int] = []
         self.outcome: Outcome | None = None
@@ -43,6 +54,12 @@ class Sequence:
         """Tokens to compute before the next can be drawn."""
         self.draws = 0
         self._prefill_ids = prompt_ids
+        self.runs_until_s = arrival_s
+        """When the last step sent that carries it is foreseen to end."""
+        self._first_due_s = self.due_s
+        self._first_token_s: float | None = None
+        self.missed_first = False
+        """Whether its first token came, or is foreseen to come, too late."""
 
     @property
     def most_cached_tokens(self) -> int:
@@ -54,8 +71,8 @@ class Sequence:
         """Whether the next step can extend it by a token."""
         return self.prefill_tokens_left == 0 and self.draws < self.max_output_tokens
 
-    def advance(self, num_tokens: int) -> Chunk:
-        """The next chunk of this many tokens, now counted as sent."""
+    def advance(self, num_tokens: int, ends_s: float) -> Chunk:
+        """The next chunk of this many tokens, now counted as sent; its step is foreseen to end at `ends_s`."""
         self.steps_in_flight += 1
         if self.prefill_tokens_left == 0:
             chunk = Chunk(self.slot, self.cached_tokens, 1, None, True)
@@ -63,8 +80,22 @@ class Sequence:
             chunk = self._prefill_chunk(num_tokens)
             self.prefill_tokens_left -= num_tokens
         self.cached_tokens += num_tokens
-        self.draws += chunk.sample
+        self.runs_until_s = ends_s
+        if chunk.sample:
+            if self._first_token_s is None:
+                self._note_first(ends_s)
+            self.draws += 1
+            self.due_s += self.pace_s
         return chunk
+
+    def _note_first(self, first_token_s: float) -> None:
+        """From its first token on, as foreseen or as it came, a sequence is paced."""
+        slo, tokens_left = self.slo, max(self.max_output_tokens - 1, 1)
+        by_e2e_s = None if slo.e2e_s is None else max(self.arrival_s + slo.e2e_s - first_token_s, 0.0) / tokens_left
+        self._first_token_s = first_token_s
+        self.missed_first = first_token_s > self._first_due_s
+        self.pace_s = _earliest(slo.tpot_s, by_e2e_s, otherwise=REFERENCE_TPOT_S)
+        self.due_s = first_token_s + self.draws * self.pace_s
 
     def _prefill_chunk(self, num_tokens: int) -> Chunk:
         first = self.cached_tokens
@@ -79,8 +110,10 @@ class Sequence:
             sampling=sampling,
         )
 
-    def accept(self, token_id: int) -> None:
+    def accept(self, token_id: int, now_s: float) -> None:
         """Take a token that has come back, and end where it says so or the limit is reached."""
+        if not self.output_ids:
+            self._note_first(now_s)
         self.output_ids.append(token_id)
         self.recomputes_since_token = 0
         if token_id in self.end_ids:
@@ -95,5 +128,14 @@ class Sequence:
         self.recomputes_since_token += 1
         self.cached_tokens = 0
         self.draws = len(self.output_ids)
+        if self._first_token_s is not None and self.output_ids:
+            self.due_s = self._first_token_s + self.draws * self.pace_s
+        else:
+            self._first_token_s, self.due_s, self.missed_first = None, self._first_due_s, False
         self._prefill_ids = (*self.prompt_ids, *self.output_ids)
         self.prefill_tokens_left = len(self._prefill_ids)
+
+
+def _earliest(*times_s: float | None, otherwise: float) -> float:
+    """The least of those that there are."""
+    return min((time_s for time_s in times_s if time_s is not None), default=otherwise)

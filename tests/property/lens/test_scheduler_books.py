@@ -179,7 +179,7 @@ class System:
         return sent is not None
 
     def answer(self) -> None:
-        for sequence, token_id in self.scheduler.apply(self.answers.pop(0))[1]:
+        for sequence, token_id in self.scheduler.apply(self.answers.pop(0), self.now_s)[1]:
             self.returned[sequence].append(token_id)
 
     def run_to_the_end(self) -> None:

@@ -13,18 +13,33 @@ from shared.steptime import StepModel
 from tests.step_models import step_model
 
 END_ID = 99
+NO_TARGETS = Slo()
 
 
-def sequence(prompt_tokens: int = 4, max_output_tokens: int = 8, name: str = "r") -> Sequence:
+def sequence(
+    prompt_tokens: int = 4,
+    max_output_tokens: int = 8,
+    name: str = "r",
+    *,
+    slo: Slo = NO_TARGETS,
+    arrival_s: float = 0.0,
+) -> Sequence:
     return Sequence(
         request_id=name,
         prompt_ids=tuple(range(prompt_tokens)),
         max_output_tokens=max_output_tokens,
         sampling=Sampling(seed=1),
         end_ids=frozenset({END_ID}),
-        slo=Slo(),
-        arrival_s=0.0,
+        slo=slo,
+        arrival_s=arrival_s,
     )
+
+
+def in_engine(started: Sequence, computed_tokens: int, ends_s: float = 0.0) -> Sequence:
+    """The sequence with so many tokens of its prompt sent, in a step that ends then."""
+    started.slot = 0
+    started.advance(computed_tokens, ends_s)
+    return started
 
 
 def engine_info(

@@ -2,40 +2,35 @@
 
 import pytest
 
-from services.lens.plan import Allotment, PlanLimits, Queue, Room, shape_of, synergy
+from services.lens.plan import Allotment, PlanLimits, Queue, Room, shape_of
 from services.lens.planners import PUBLISHED_CHUNK_TOKENS, RELEGATED_AT, planner_named
 from services.lens.sequence import Sequence
+from services.lens.synergy import synergy
 from shared.slo import Slo
-from tests.unit.lens.builders import model, sequence
+from tests.unit.lens.builders import in_engine, model, sequence
 
 LIMITS = PlanLimits(max_step_tokens=1000, least_prefill_tokens=2, target_s=0.02)
 ROOM = Room(slots=100, blocks=10_000, block_tokens=4)
 
 
 def running(prompt_tokens: int, computed_tokens: int) -> Sequence:
-    in_engine = sequence(prompt_tokens)
-    in_engine.slot = 0
-    in_engine.advance(computed_tokens)
-    return in_engine
+    return in_engine(sequence(prompt_tokens), computed_tokens)
 
 
 def arrived(prompt_tokens: int, arrival_s: float, ttft_s: float = 2.0) -> Sequence:
-    waiting = sequence(prompt_tokens)
-    waiting.arrival_s = arrival_s
-    waiting.slo = Slo(ttft_s=ttft_s)
-    return waiting
+    return sequence(prompt_tokens, arrival_s=arrival_s, slo=Slo(ttft_s=ttft_s))
 
 
 def plan(
     name: str,
-    in_engine: list[Sequence],
+    those_in: list[Sequence],
     waiting: list[Sequence],
     *,
     room: Room = ROOM,
     now_s: float = 0.0,
     limits: PlanLimits = LIMITS,
 ) -> tuple[Allotment, ...]:
-    return planner_named(name)(Queue(in_engine, waiting, room, now_s), model(), limits)
+    return planner_named(name)(Queue(those_in, waiting, room, now_s, now_s), model(), limits)
 
 
 def tokens_of(allotments: tuple[Allotment, ...]) -> list[int]:
@@ -74,8 +69,7 @@ def test_decodes_beyond_a_static_budget_wait():
 def test_a_prompt_that_is_nearly_too_late_goes_behind_everyone_on_time():
     now_s = 10.0
     late, on_time = arrived(30, now_s - 2.0 * RELEGATED_AT), arrived(30, now_s - 2.0 * RELEGATED_AT + 0.1)
-    started_late = running(30, 10)
-    started_late.slo = Slo(ttft_s=2.0)
+    started_late = in_engine(arrived(30, 0.0), 10)
     in_order = plan("static-40", [started_late], [late, on_time], now_s=now_s)
     relegated = plan("static-40-relegating", [started_late], [late, on_time], now_s=now_s)
     assert [a.sequence for a in in_order] == [started_late, late]
@@ -83,8 +77,7 @@ def test_a_prompt_that_is_nearly_too_late_goes_behind_everyone_on_time():
 
 
 def test_a_prompt_without_a_target_or_with_its_first_token_is_never_late():
-    without, recomputed = arrived(10, 0.0), arrived(10, 0.0)
-    without.slo = Slo()
+    without, recomputed = sequence(10), arrived(10, 0.0)
     recomputed.output_ids.append(1)
     late = arrived(10, 0.0)
     allotments = plan("static-40-relegating", [], [late, without, recomputed], now_s=100.0)
@@ -109,8 +102,7 @@ def test_prefill_first_lets_decodes_wait_for_whole_prompts():
 def test_prefill_first_runs_a_prompt_that_no_step_holds_in_several():
     long = sequence(1500)
     assert tokens_of(plan("prefill-first", [], [long])) == [1000]
-    long.slot = 0
-    long.advance(1000)
+    in_engine(long, 1000)
     assert tokens_of(plan("prefill-first", [long], [sequence(300)])) == [500, 300]
 
 
@@ -134,7 +126,7 @@ def test_the_published_order_is_by_what_is_left_of_started_prompts_then_by_arriv
 
 def test_published_chunks_are_bounded():
     fast = model(base_s=0.001, per_token_s=1e-6)
-    allotments = planner_named("published")(Queue([], [sequence(900)], ROOM, 0.0), fast, LIMITS)
+    allotments = planner_named("published")(Queue([], [sequence(900)], ROOM, 0.0, 0.0), fast, LIMITS)
     assert tokens_of(allotments) == [PUBLISHED_CHUNK_TOKENS]
 
 

@@ -24,7 +24,7 @@ def answer(of: Scheduler, token_id: int = 5) -> list[tuple[str, int]]:
     sent = of.in_flight[0]
     sampled = tuple(token_id if chunk.sample else NO_TOKEN for chunk in sent.plan.chunks)
     result = StepResult(boot_id=7, epoch=sent.plan.epoch, step=sent.plan.step, sampled_ids=sampled)
-    return [(p.sequence.request_id, p.token_id) for p in of.apply(result)[1]]
+    return [(p.sequence.request_id, p.token_id) for p in of.apply(result, 0.0)[1]]
 
 
 def test_a_prompt_is_prefilled_and_its_last_chunk_draws():
@@ -164,7 +164,7 @@ def test_answers_out_of_order_are_a_mistake():
     of.add(sequence())
     send(of)
     with pytest.raises(AssertionError):
-        of.apply(StepResult(boot_id=7, epoch=1, step=2, sampled_ids=(1,)))
+        of.apply(StepResult(boot_id=7, epoch=1, step=2, sampled_ids=(1,)), 0.0)
 
 
 def test_a_newcomer_finds_half_the_first_step_over():

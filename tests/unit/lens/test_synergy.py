@@ -1,0 +1,123 @@
+"""Our planner by what promises make of a step."""
+
+import pytest
+
+from services.lens.plan import Allotment, PlanLimits, Queue, Room
+from services.lens.sequence import Sequence
+from services.lens.synergy import MOST_GAP_PACES, synergy
+from shared.slo import Slo
+from shared.steptime import Residuals, StepModel
+from tests.step_models import step_model
+from tests.unit.lens.builders import NO_TARGETS, in_engine, sequence
+
+LIMITS = PlanLimits(max_step_tokens=2000, least_prefill_tokens=8, target_s=0.15)
+ROOM = Room(slots=100, blocks=10_000, block_tokens=4)
+CERTAIN = Residuals(upper=0.0)
+EXACT = step_model(base=0.01, per_token=0.001, decode_residuals=CERTAIN, mixed_residuals=CERTAIN)
+INTERACTIVE = Slo(ttft_s=1.0, tpot_s=0.05)
+
+
+def plan(
+    running: list[Sequence],
+    waiting: list[Sequence],
+    *,
+    starts_s: float = 0.0,
+    room: Room = ROOM,
+    model: StepModel = EXACT,
+) -> list[tuple[Sequence, int]]:
+    allotments = synergy(Queue(running, waiting, room, starts_s, starts_s), model, LIMITS)
+    assert all(isinstance(allotment, Allotment) for allotment in allotments)
+    return [(allotment.sequence, allotment.num_tokens) for allotment in allotments]
+
+
+def answering(
+    *, first_token_s: float = 0.0, slo: Slo = INTERACTIVE, prompt_tokens: int = 4, tokens: int = 100
+) -> Sequence:
+    return in_engine(sequence(prompt_tokens, tokens, slo=slo), prompt_tokens, first_token_s)
+
+
+def waiting(prompt_tokens: int, slo: Slo = INTERACTIVE, arrival_s: float = 0.0) -> Sequence:
+    return sequence(prompt_tokens, slo=slo, arrival_s=arrival_s)
+
+
+def test_nothing_to_run_is_an_empty_plan():
+    assert plan([], []) == []
+
+
+def test_a_step_lasts_until_the_next_token_of_an_answer_is_due():
+    decode, prompt = answering(), waiting(500)
+    assert plan([decode], [prompt]) == [(decode, 1), (prompt, 39)]  # 10 ms + 40 · 1 ms = 50 ms
+
+
+def test_an_answer_that_is_ahead_lends_its_credit_to_prompts():
+    decode, prompt = answering(first_token_s=0.07), waiting(500)
+    assert plan([decode], [prompt]) == [(decode, 1), (prompt, 109)]  # due at 120 ms
+
+
+def test_no_credit_buys_a_gap_beyond_the_cap():
+    decode, prompt = answering(first_token_s=0.9), waiting(1500, NO_TARGETS)
+    assert plan([decode], [prompt]) == [(decode, 1), (prompt, int(MOST_GAP_PACES * 50) - 10 - 1)]
+
+
+def test_an_answer_that_is_behind_lets_prompts_get_on_more_slowly_while_it_catches_up():
+    decode, prompt = answering(first_token_s=0.0), waiting(500)
+    (_, (_, num_tokens)) = plan([decode], [prompt], starts_s=0.06)
+    assert num_tokens == 29  # 80 % of 50 ms
+
+
+def test_an_answer_that_cannot_keep_its_promise_any_more_holds_nothing_up_beyond_the_cap_of_gaps():
+    lost, prompt = answering(first_token_s=0.0, tokens=3), waiting(500)
+    assert plan([lost], [prompt], starts_s=0.45) == [(lost, 1), (prompt, 189)]
+    kept = answering(first_token_s=0.42)
+    assert plan([kept, lost], [prompt], starts_s=0.45) == [(kept, 1), (lost, 1), (prompt, 8)]  # 20 ms until 470 ms
+
+
+def test_where_nobody_is_answered_a_prompt_is_computed_at_once():
+    prompt = waiting(900)
+    assert plan([], [prompt]) == [(prompt, 900)]
+
+
+def test_short_prompts_share_a_step():
+    prompts = [waiting(100) for _ in range(3)]
+    assert plan([], prompts) == [(prompt, 100) for prompt in prompts]
+
+
+def test_a_prompt_is_not_held_up_by_one_that_has_more_time():
+    """The second would make the first wait for its first token until 1.2 s."""
+    urgent, patient = waiting(700, Slo(ttft_s=0.8)), waiting(700, Slo(ttft_s=5.0))
+    assert plan([], [patient, urgent]) == [(urgent, 700), (patient, 90)]
+
+
+def test_a_prompt_that_cannot_be_on_time_goes_behind_those_that_can():
+    hopeless, on_time = waiting(1500), waiting(300)
+    assert [s for s, _ in plan([answering()], [hopeless, on_time])][1:] == [on_time, hopeless]
+
+
+def test_a_relegated_prompt_gets_on_however_much_there_is_to_do():
+    hopeless, on_time = waiting(1500), waiting(300, Slo(ttft_s=5.0))
+    _, (first, _), (second, num_tokens) = plan([answering()], [hopeless, on_time])
+    assert (first, second) == (on_time, hopeless)
+    assert num_tokens == LIMITS.least_prefill_tokens
+
+
+def test_a_relegated_prompt_gets_all_the_room_where_nobody_else_wants_it():
+    hopeless = waiting(1500)
+    assert plan([], [hopeless], starts_s=5.0) == [(hopeless, 1500)]
+
+
+def test_an_uncertain_model_makes_smaller_steps():
+    certain, uncertain = EXACT, step_model(base=0.01, per_token=0.001)
+    sizes = [plan([answering()], [waiting(500)], model=model)[1][1] for model in (certain, uncertain)]
+    assert sizes[0] > sizes[1] > 0
+    assert (0.010 + (1 + sizes[1]) * 0.001) * uncertain.upper_ratio <= 0.05
+
+
+def test_what_has_no_room_holds_back_those_behind_it_but_nobody_in_the_engine():
+    started, large, small = in_engine(waiting(60, arrival_s=0.5), 10), waiting(100), waiting(10)
+    assert plan([started], [large, small], room=Room(slots=5, blocks=4, block_tokens=4)) == [(started, 50)]
+
+
+@pytest.mark.parametrize("starts_s", [0.0, 0.2, 30.0])
+def test_requests_without_targets_are_served(starts_s):
+    decode, prompt = answering(slo=NO_TARGETS), waiting(100, NO_TARGETS)
+    assert [s for s, _ in plan([decode], [prompt], starts_s=starts_s)] == [decode, prompt]
