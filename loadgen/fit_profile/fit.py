@@ -61,16 +61,21 @@ def fit_costs(steps: Sequence[LoggedStep]) -> Costs:
 
 
 def noise_of(steps: Sequence[LoggedStep], residuals: Array) -> Noise:
-    """Noise to replay, from each step's actual ÷ expected − 1: evenly spaced blocks about their median, stalls apart."""
+    """Noise to replay, from each step's actual ÷ expected − 1: evenly spaced blocks, stalls apart.
+
+    Costs are fitted to the median; the noise makes up what all steps together take longer than that.
+    """
     actual_ms = _durations_ms(steps)
+    expected_ms = actual_ms / (1.0 + residuals)
     stalled = residuals > STALL_RESIDUAL
-    stalls_ms = (actual_ms - actual_ms / (1.0 + residuals))[stalled]
-    calm = residuals[~stalled] - np.median(residuals[~stalled])
+    stalls_ms = (actual_ms - expected_ms)[stalled]
+    calm = residuals[~stalled]
+    mean = actual_ms[~stalled].sum() / expected_ms[~stalled].sum() - 1.0
     block_steps = min(BLOCK_STEPS, len(calm))
     starts = np.unique(np.linspace(0, len(calm) - block_steps, BLOCKS_KEPT).astype(int))
     kept = np.concatenate([calm[start : start + block_steps] for start in starts])
     return Noise(
-        residuals=tuple(round(float(residual), 5) for residual in kept - np.median(kept)),
+        residuals=tuple(round(float(residual), 5) for residual in kept - kept.mean() + mean),
         block_steps=block_steps,
         stall_share=round(float(stalled.mean()), 6),
         stall_ms=round(float(stalls_ms.mean()), 2) if stalled.any() else 0.0,

@@ -70,6 +70,16 @@ def test_costs_come_near_to_what_was_logged(steps):
     assert costs.kv_ms_per_token == pytest.approx(TRUTH.kv_ms_per_token, rel=0.2)
 
 
+def test_all_steps_together_take_as_long_replayed_as_they_did(steps):
+    residuals = np.random.default_rng(3).gamma(0.5, 0.08, len(steps))
+    residuals -= np.median(residuals)
+    noise = noise_of(steps, residuals)
+    actual_s = sum(step.duration_s for step in steps)
+    expected_s = sum(step.duration_s / (1.0 + residual) for step, residual in zip(steps, residuals, strict=True))
+    stalls_s = noise.stall_share * len(steps) * noise.stall_ms / 1e3
+    assert expected_s * (1.0 + np.mean(noise.residuals)) + stalls_s == pytest.approx(actual_s, rel=0.005)
+
+
 def test_noise_keeps_its_spread_and_stalls_stand_apart(steps):
     residuals = np.random.default_rng(1).normal(0, 0.02, len(steps))
     residuals[::100] = 2.0
