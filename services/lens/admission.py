@@ -39,7 +39,7 @@ def output_limit_tokens(prompt_ids: tuple[int, ...], requested: int | None, info
     room_tokens = most_tokens - len(prompt_ids)
     if not prompt_ids:
         raise BadRequest(f"{param} must not be empty", param=param)
-    if not all(0 <= token_id < info.vocab_size for token_id in prompt_ids):
+    if min(prompt_ids) < 0 or max(prompt_ids) >= info.vocab_size:
         raise BadRequest(f"{param} has a token outside 0…{info.vocab_size - 1}", param=param)
     if room_tokens < 1:
         message = f"{param} is {len(prompt_ids)} tokens long; the context holds {most_tokens} with the answer"

@@ -40,7 +40,9 @@ def synergy(queue: Queue, model: StepModel, limits: PlanLimits) -> tuple[Allotme
     """Answers first, then prompts that can be on time by what is due first, then those that cannot."""
     step = _Step(queue, model, limits)
     promise = step.run_decodes()
-    prefills = [*queue.started, *queue.waiting]
+    prefills = [s for s in queue.running if s.prefill_tokens_left]
+    if queue.room.slots and queue.room.blocks:
+        prefills += queue.waiting
     if prefills:
         on_time, relegated = triage(
             prefills, starts_s=queue.starts_s, tokens_per_s=step.prefill_tokens_per_s(promise.pace_s)
