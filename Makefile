@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-loadgen bench-simulator validate-simulator exp-floor test test-fast lint format lock
+.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-simulator validate-simulator exp-floor test test-fast lint format lock
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## make .venv and install what requirements.lock pins; PYTHON=… chooses the interpreter
 
@@ -28,6 +28,9 @@ bench-loadgen: setup ## measure what the load generator takes for itself at 2,00
 bench-emulated: setup ## measure how exactly eight emulated engines on this machine keep their GPUs' time
 	@$(BIN)/python -m loadgen.benchmarks.emulated
 
+bench-lens: setup ## measure lens: planning, how busy it keeps an engine, processor time and memory of streams
+	@$(BIN)/python -m loadgen.benchmarks.lens
+
 bench-simulator: setup ## measure the fleet simulator: steps/s on one core, and what a thousand engines take; TRACE=a.csv for lengths
 	@$(BIN)/python -m loadgen.benchmarks.simulator $(if $(TRACE),--trace $(TRACE))
 
@@ -36,7 +39,7 @@ validate-simulator: setup ## one load on real systems and simulated, side by sid
 
 exp-floor: setup ## what fixed rules attain, simulated; TRACES=folder of the Azure and arXiv CSV files, SMOKE=1 for a minute's worth
 	@test -n "$(TRACES)" || { echo 'exp-floor needs the traces: make exp-floor TRACES=folder' >&2; exit 2; }
-	@$(BIN)/python -m loadgen.experiments.floor $(TRACES) $(if $(SMOKE),--smoke --rows runs/exp-floor-smoke.jsonl)
+	@$(BIN)/python -m loadgen.experiments.floor $(TRACES) $(if $(SMOKE),--smoke)
 
 fit-profile: setup ## a GPU profile for the emulated engine from step logs, LOGS="a.jsonl b.jsonl" NAME=my-gpu
 	@test -n "$(LOGS)" -a -n "$(NAME)" || { \

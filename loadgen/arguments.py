@@ -20,6 +20,13 @@ def positive_int(text: str) -> int:
     return int(positive_float(str(int(text))))
 
 
+def share(text: str) -> float:
+    """Above 0, and 1 at most."""
+    if (number := positive_float(text)) > 1:
+        raise ValueError(text)
+    return number
+
+
 def positive_float(text: str) -> float:
     """Finite, and above 0."""
     if not 0 < (number := float(text)) < math.inf:

@@ -39,6 +39,12 @@ def ramp_arrivals(from_per_s: float, to_per_s: float, count: int, rng: np.random
     return tuple((bent_s + (expected - within) / to_per_s).tolist())
 
 
+def mean_rate_per_s(at_s: Sequence[float]) -> float:
+    """What arrivals in this order come to; 0 where all of them are in one instant."""
+    lasts_s = at_s[-1] - at_s[0]
+    return (len(at_s) - 1) / lasts_s if lasts_s else 0.0
+
+
 def replayed_arrivals(at_s: Sequence[float], rate_per_s: float | None = None) -> tuple[float, ...]:
     """A trace's own instants from its first; with a rate, stretched or squeezed so that it is their mean.
 

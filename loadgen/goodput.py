@@ -57,6 +57,11 @@ class Goodput(msgspec.Struct, frozen=True, kw_only=True):
             return False
         return kept.mean - kept.ci95 >= self.target > failed.mean + failed.ci95
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether chance may decide it: there are rates on both sides of the target, but no sure ones."""
+        return self.rate_per_s is not None and self.fails_at_per_s is not None and not self.sure
+
 
 def search_goodput(
     start_per_s: float, *, lowest_per_s: float, highest_per_s: float, target: float, tolerance: float, most_rates: int

@@ -24,10 +24,16 @@ def add_load_options(parser: argparse.ArgumentParser) -> None:
     server.add_argument("--model", help="by default the first that it serves")
     server.add_argument("--completions", action="store_true", help="use /v1/completions, not /v1/chat/completions")
     server.add_argument(
-        "--timeout", type=positive_float, default=120.0, help="seconds for an answer, retries included (%(default)s)"
+        "--timeout",
+        type=positive_float,
+        default=120.0,
+        help="seconds for an answer, retries included; never stretched (%(default)s)",
     )
     server.add_argument(
-        "--retries", type=whole, default=0, help="of a refused request, counted as one with it (%(default)s)"
+        "--retries",
+        type=whole,
+        default=0,
+        help="of a request that was refused for now or lost its connection, counted as one with it (%(default)s)",
     )
     add_arrival_options(parser.add_argument_group("when requests arrive"))
     add_request_options(parser.add_argument_group("what they ask for"))
@@ -59,10 +65,11 @@ def add_arrival_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--think", type=not_negative, default=0.0, metavar="S", help="closed: pause after an answer (%(default)s)"
     )
-    group.add_argument(
+    length = group.add_mutually_exclusive_group()
+    length.add_argument(
         "--requests", type=positive_int, help=f"how many ({REQUESTS}, or the whole trace that is replayed)"
     )
-    group.add_argument(
+    length.add_argument(
         "--duration", type=positive_float, metavar="S", help="in place of --requests: as many as the rate brings"
     )
 

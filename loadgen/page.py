@@ -40,7 +40,7 @@ def write_goodput_page(goodput: Goodput, reports: Sequence[Report], path: Path) 
         for point in goodput.points
     ]
     found = NOTHING if goodput.rate_per_s is None else f"{goodput.rate_per_s:.4g} requests/s"
-    sureness = "" if goodput.sure else " Chance may have decided at its edge."
+    sureness = " Chance may have decided at its edge." if goodput.doubtful else ""
     sections = [
         _warnings(reports),
         f"<p><strong>{found}</strong>. The search ended: {escape(goodput.reason)}.{sureness}</p>",

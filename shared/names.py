@@ -27,6 +27,11 @@ def partition_subjects(partition: int | str) -> str:
     return f"synergy.v1.telemetry.{partition}.*"
 
 
+def stored_telemetry_subject(engine: str) -> str:
+    """The NATS subject of one engine's telemetry in the stream, whatever its partition."""
+    return partition_subjects("*").removesuffix("*") + engine
+
+
 def engine_key(engine: str) -> str:
     """The Redis key by which lens announces an engine; it lives for `ENGINE_KEY_LIFETIME_S`."""
     return f"synergy:v1:engine:{engine}"

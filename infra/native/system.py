@@ -79,6 +79,11 @@ class NativeSystem:
         return self.urls["prism"]
 
     @property
+    def nats_url(self) -> str:
+        """The broker."""
+        return f"nats://{HOST}:{self.ports.nats_port}"
+
+    @property
     def engines(self) -> frozenset[str]:
         """The names of the engines."""
         return frozenset(engine.name for engine in self._chosen) or ENGINES

@@ -23,7 +23,7 @@ import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from loadgen.benchmarks.processes import free_port
+from loadgen.benchmarks.processes import end, free_port
 from loadgen.benchmarks.written import write_report
 from services.engine.emulated import step_shape
 from services.engine.emulation import StepTimes
@@ -39,7 +39,6 @@ PROMPT_TOKENS = 512
 OUTPUT_TOKENS = 128
 TYPICAL_CONTEXT_TOKENS = PROMPT_TOKENS + OUTPUT_TOKENS // 2
 READY_WITHIN_S = 60.0
-ENDED_WITHIN_S = 10.0
 LOOK_AGAIN_S = 0.1
 
 
@@ -205,12 +204,7 @@ def _process(engine: Engine, log: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(ENDED_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
 
 
 async def _ready(engines: Sequence[Engine]) -> None:

@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 from rich.console import Console
 
-from loadgen.arguments import positive_float, positive_int
+from loadgen.arguments import positive_float, positive_int, share
 from loadgen.client import open_session
 from loadgen.commands.files import add_file_options, files, write_json
 from loadgen.commands.status import FAILED, INVALID
@@ -25,6 +25,8 @@ from loadgen.tables import goodput_table, show_notice
 from loadgen.traces import TraceRequest
 
 LOWEST_PER_S, HIGHEST_PER_S = 0.01, 10_000.0
+RUN_S = 60.0
+"""For which requests arrive: a number of requests would be over before a high rate had built any queue."""
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,12 +46,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "goodput",
         help="the highest rate at which attainment stays at a target",
         description="Doubles the rate until attainment falls below the target, then halves the gap. --rate is where it "
-        "begins. Exits with 0 if it found a rate, with 3 if a machine was too busy to go on: this one, or that of emulated "
+        f"begins; unless told otherwise, requests arrive for {RUN_S:g} s at each rate. Exits with 0 if it found a rate, with 3 if a machine was too busy to go on: this one, or that of emulated "
         "engines.",
     )
     add_load_options(parser)
     search = parser.add_argument_group("the search")
-    search.add_argument("--target", type=positive_float, default=0.9, help="least mean attainment (%(default)s)")
+    search.add_argument("--target", type=share, default=0.9, help="least mean attainment, a fraction (%(default)s)")
     search.add_argument(
         "--repeats", type=positive_int, default=3, help="runs a rate, each with the next seed (%(default)s)"
     )
@@ -90,7 +92,7 @@ def goodput(options: argparse.Namespace, console: Console) -> int:
 def _verdict(found: Goodput) -> str:
     if found.rate_per_s is None:
         return f"No rate kept {found.target:.0%}."
-    sureness = "" if found.sure else "; chance may have decided at its edge: more repeats would tell"
+    sureness = "; chance may have decided at its edge: more repeats would tell" if found.doubtful else ""
     return f"Goodput: {found.rate_per_s:.4g} requests/s at {found.target:.0%} attainment{sureness}."
 
 
@@ -108,10 +110,13 @@ async def _search(options: argparse.Namespace, console: Console) -> Search:
             tolerance=options.tolerance,
             most_rates=options.most_rates,
         )
+        # A replay without either is of the whole trace, at whatever rate.
+        by_number = options.requests is not None or settings.requests is None
+        duration_s = options.duration or (None if by_number else RUN_S)
         reports: list[Report] = []
         rate_per_s = next(search)
         while True:
-            at_rate = _at_rate(settings, rate_per_s, options.duration)
+            at_rate = _at_rate(settings, rate_per_s, duration_s)
             of_rate = await _measure(session, at_rate, trace, options.repeats, console)
             reports += of_rate
             spoiled = next((overload for report in of_rate for overload in report.overloads), None)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 from rich.console import Console
 
-from loadgen.arguments import positive_int
+from loadgen.arguments import positive_int, whole
 from loadgen.client import open_session
 from loadgen.commands.files import Files, add_file_options, files, write_json
 from loadgen.commands.status import exit_status
@@ -34,7 +34,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument("--repeats", type=positive_int, default=1, help="runs, each with the next seed (%(default)s)")
     parser.add_argument(
         "--require-engines",
-        type=int,
+        type=whole,
         default=0,
         metavar="N",
         help="fail unless N engines have served requests of this run and their step models have been learned",

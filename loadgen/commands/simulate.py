@@ -8,6 +8,7 @@ import msgspec
 from rich.console import Console
 
 from loadgen.arguments import not_negative, positive_float, positive_int
+from loadgen.arrivals import mean_rate_per_s
 from loadgen.commands.files import RUNS
 from loadgen.load import Arrivals, ImpossibleLoad, Settings, draw_load
 from loadgen.options import add_arrival_options, add_request_options, load_settings, trace_sources
@@ -103,11 +104,13 @@ def simulate(options: argparse.Namespace, console: Console) -> int:
     settings = load_settings(options, MODEL)
     if settings.arrivals is Arrivals.CLOSED:
         raise ImpossibleLoad("a closed loop cannot be simulated")
+    draw = partial(_drawn, settings, trace_sources(options))
+    rate_per_s = settings.rate_per_s or mean_rate_per_s([request.arrival_s for request in draw(options.seed)])
     cells = [
         Cell(
             workload=settings.source or "prompts",
-            rate=settings.rate_per_s or 0.0,
-            draw=partial(_drawn, settings, trace_sources(options)),
+            rate=rate_per_s,
+            draw=draw,
             scenario=_scenario(options, planner, policy),
         )
         for planner in options.planners or ("synergy",)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from loadgen.arguments import positive_int
 from loadgen.experiments.floor_page import page
 from loadgen.experiments.workloads import draw_workload
 from loadgen.simulate.experiment import Cell, run_cells, write_rows
@@ -19,9 +20,9 @@ from loadgen.simulate.hardware import Law, hardware_by_law
 from loadgen.simulate.run import Knows, Scenario
 from loadgen.traces import BadTrace
 
-ROWS = Path("runs/exp-floor.jsonl")
+ROWS, SMOKE_ROWS = Path("runs/exp-floor.jsonl"), Path("runs/exp-floor-smoke.jsonl")
 PAGE = Path("docs/results/floor.md")
-SEEDS = 5
+SEEDS, SMOKE_SEEDS = 5, 2
 ENGINE_REQUESTS, FLEET_REQUESTS, SMOKE_REQUESTS = 800, 1500, 60
 UNBOUNDED = 10**9
 """No request is refused."""
@@ -104,23 +105,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run, write rows and page; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m loadgen.experiments.floor", description=__doc__)
     parser.add_argument("traces", type=Path, help="a folder with the traces' CSV files")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="%(default)s")
-    parser.add_argument("--smoke", action="store_true", help="a minute's worth: few requests, two seeds, no page")
-    parser.add_argument("--rows", type=Path, default=ROWS, help="%(default)s")
+    parser.add_argument("--seeds", type=positive_int, help=f"{SEEDS} unless told")
+    parser.add_argument(
+        "--smoke", action="store_true", help=f"a minute's worth: few requests, {SMOKE_SEEDS} seeds, no page"
+    )
+    parser.add_argument("--rows", type=Path, help=f"{ROWS}, or {SMOKE_ROWS}, unless told")
     parser.add_argument("--page", type=Path, default=PAGE, help="%(default)s")
     options = parser.parse_args(arguments)
     console = Console()
+    seeds = options.seeds or (SMOKE_SEEDS if options.smoke else SEEDS)
+    rows_path = options.rows or (SMOKE_ROWS if options.smoke else ROWS)
     engine_requests = SMOKE_REQUESTS if options.smoke else ENGINE_REQUESTS
     fleet_requests = SMOKE_REQUESTS if options.smoke else FLEET_REQUESTS
     try:
         of_engine = engine_cells(options.traces, engine_requests, smoke=options.smoke)
         of_fleet = fleet_cells(options.traces, fleet_requests, smoke=options.smoke)
-        rows = run_cells([*of_engine, *of_fleet], range(2 if options.smoke else options.seeds), console)
+        rows = run_cells([*of_engine, *of_fleet], range(seeds), console)
     except BadTrace as error:
         console.print(str(error), style="red", markup=False)
         return 2
-    write_rows(rows, options.rows)
-    console.print(f"rows: {options.rows}", markup=False, highlight=False)
+    write_rows(rows, rows_path)
+    console.print(f"rows: {rows_path}", markup=False, highlight=False)
     if not options.smoke:
         options.page.parent.mkdir(parents=True, exist_ok=True)
         options.page.write_text(page(rows[: len(of_engine)], rows[len(of_engine) :]))

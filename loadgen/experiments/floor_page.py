@@ -14,6 +14,7 @@ interval. Poisson arrivals; lengths drawn with replacement from the Azure conver
 tokens, answers at 600; targets 2 s and 50 ms). "mixed": 70 % conversation (prompts cut at 4,000; 0.8 s and 40 ms) and
 30 % arXiv documents of double length (cut at 7,800; 10 s and 100 ms). Steps take what a law says, times lognormal noise
 of 4 %; one in 500 stalls 50 ms. Nothing is refused, and everyone knows the true step times, so the rules alone differ.
+Every run begins with empty engines; all rules of a line face the same requests, and the highest mean is bold.
 """
 ENGINE = """
 ## One engine

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from loadgen.arguments import positive_int
 from loadgen.fit_profile.fit import Array
 from loadgen.fit_profile.profile import Limits, fit_profile, noiseless_profile, residuals, written
 from loadgen.fit_profile.telemetry import read_log
@@ -76,18 +77,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--hardware-class", help="engines of one class are alike; by default the name")
     parser.add_argument("--model", help="the model that the engine says it serves; by default the name")
     parser.add_argument("--source", help="where the logs come from; by default their names")
-    parser.add_argument("--kv-tokens", type=_count, help="tokens that the KV cache holds; by default the most seen")
-    parser.add_argument("--kv-block-tokens", type=_count, default=16, help="%(default)s")
-    parser.add_argument("--max-context-tokens", type=_count, default=32768, help="of one sequence (%(default)s)")
-    parser.add_argument("--max-step-tokens", type=_count, help="of one step; by default the most seen")
-    parser.add_argument("--max-slots", type=_count, default=256, help="sequences at once (%(default)s)")
+    parser.add_argument(
+        "--kv-tokens", type=positive_int, help="tokens that the KV cache holds; by default the most seen"
+    )
+    parser.add_argument("--kv-block-tokens", type=positive_int, default=16, help="%(default)s")
+    parser.add_argument("--max-context-tokens", type=positive_int, default=32768, help="of one sequence (%(default)s)")
+    parser.add_argument("--max-step-tokens", type=positive_int, help="of one step; by default the most seen")
+    parser.add_argument("--max-slots", type=positive_int, default=256, help="sequences at once (%(default)s)")
     return parser
-
-
-def _count(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ class Lens(NamedTuple):
     """How the lens of each engine is set up."""
 
     planner: Planner
-    target_s: float = 0.15
-    least_prefill_tokens: int = 16
-    max_waiting: int = 256
+    target_s: float
+    least_prefill_tokens: int
+    max_waiting: int
 
 
 class News(NamedTuple):

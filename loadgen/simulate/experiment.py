@@ -40,9 +40,8 @@ def run_cells(cells: Sequence[Cell], seeds: Sequence[int], console: Console) -> 
         BadTrace, ImpossibleLoad: of a load that cannot be drawn.
     """
     for cell in cells:
-        cell.draw(
-            seeds[0]
-        )  # here, where a mistake can be told; and what was read for it, the processes have from the start
+        # Here, where a mistake can be told; and what was read for it, the processes have from the start.
+        cell.draw(seeds[0])
     if len(cells) * len(seeds) == 1:
         return [cells[0].row([run_watched(cells[0], seeds[0], console)])]
     scores: dict[tuple[int, int], RunScore] = {}

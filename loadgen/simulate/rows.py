@@ -32,6 +32,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     workload: str
     rate: float
+    """Requests offered a second: as it was told, where a ramp begins, or the mean of a trace replayed as it was."""
     engine_policy: str
     router_policy: str
     seeds: tuple[int, ...]

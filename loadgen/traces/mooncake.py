@@ -5,10 +5,10 @@ from typing import Annotated
 
 import msgspec
 
+from loadgen.synthetic import BLOCK_TOKENS
 from loadgen.traces.fields import field_in, problem_in
 from loadgen.traces.request import BadTrace, TraceRequest
 
-BLOCK_TOKENS = 512
 Tokens = Annotated[int, msgspec.Meta(ge=1)]
 BlockId = Annotated[int, msgspec.Meta(ge=0)]
 

@@ -22,12 +22,14 @@ from infra.native.system import NativeSystem
 from loadgen.benchmarks.written import write_report
 from loadgen.commands.status import FAILED, INVALID
 from loadgen.fit_profile.profile import Limits, fit_profile
+from loadgen.fit_profile.telemetry import logged_steps
 from loadgen.outcome import Outcome
+from loadgen.published import read_telemetry
 from loadgen.score import score
 from loadgen.simulate.hardware import Hardware, hardware_by_profile
 from loadgen.validate.compare import Gap, Tolerance, gaps
 from loadgen.validate.loads import EMULATED, LLAMACPP, Load
-from loadgen.validate.systems import READY_WITHIN_S, RealRun, read_steps, run_on, system_for
+from loadgen.validate.systems import READY_WITHIN_S, RealRun, run_on, system_for
 from loadgen.validate.twin import judged, scenario_of, simulated_run
 from services.engine.profile import load_profile
 
@@ -94,7 +96,8 @@ async def compare_llamacpp(seeds: Sequence[int], console: Console) -> Comparison
         settings = {key: str(value) for key, value in ENGINE_LIMITS.items()}
         with _system(LLAMACPP, [REAL], settings) as system:
             run = await run_on(system, LLAMACPP, seed, console)
-            steps = await read_steps(system, REAL, partial(_is_to_fit, run.began_at_s))
+            messages = await read_telemetry(system.nats_url, REAL, partial(_is_to_fit, run.began_at_s))
+        steps = [step for message in messages for step in logged_steps(message)]
         console.print(f"fitting a profile to {len(steps)} steps", highlight=False)
         profile = fit_profile(_llamacpp_limits(), [steps])
         runs.append(run)

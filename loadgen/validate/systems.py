@@ -1,28 +1,21 @@
-"""Loads on a real native system: what its clients saw, and what its engines told of their steps."""
+"""Loads on a real native system, and what its clients saw."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import nats
 from rich.console import Console
 
-from infra.native.ports import HOST, free_ports
+from infra.native.ports import free_ports
 from infra.native.system import NativeSystem
 from loadgen.client import open_session
 from loadgen.engines import read_model
-from loadgen.fit_profile.telemetry import logged_steps
 from loadgen.live import run_once
 from loadgen.report import Report
-from loadgen.steplog import LoggedStep
 from loadgen.validate.loads import Load
-from shared.names import TELEMETRY_STREAM
-from shared.telemetry import Telemetry
-from shared.wire import decode
 
 READY_WITHIN_S = 120.0
-ANSWERS_WITHIN_S = 10.0
 
 
 class RealRun(NamedTuple):
@@ -52,28 +45,3 @@ async def run_on(system: NativeSystem, load: Load, seed: int, console: Console) 
         settings = load.settings(system.url, await read_model(session, system.url), seed)
         began_at_s = time.time()
         return RealRun(began_at_s, await run_once(session, settings, load.lengths(seed), console))
-
-
-async def read_steps(system: NativeSystem, engine: str, wanted: Callable[[float], bool]) -> Sequence[LoggedStep]:
-    """An engine's steps, in their order.
-
-    Args:
-        wanted: whether to keep those whose telemetry came to the broker at this time, by the wall clock.
-
-    Raises:
-        nats.errors.Error: the broker has none, or does not answer.
-    """
-    connection = await nats.connect(f"nats://{HOST}:{system.ports.nats_port}")
-    try:
-        subscription = await connection.jetstream().subscribe(
-            f"synergy.v1.telemetry.*.{engine}", stream=TELEMETRY_STREAM, ordered_consumer=True
-        )
-        steps: list[LoggedStep] = []
-        while True:
-            message = await subscription.next_msg(ANSWERS_WITHIN_S)
-            if wanted(message.metadata.timestamp.timestamp()):
-                steps += logged_steps(decode(message.data, Telemetry))
-            if message.metadata.num_pending == 0:
-                return steps
-    finally:
-        await connection.close()
