@@ -46,8 +46,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         "goodput",
         help="the highest rate at which attainment stays at a target",
         description="Doubles the rate until attainment falls below the target, then halves the gap. --rate is where it "
-        f"begins; unless told otherwise, requests arrive for {RUN_S:g} s at each rate. Exits with 0 if it found a rate, with 3 if a machine was too busy to go on: this one, or that of emulated "
-        "engines.",
+        f"begins; unless told otherwise, requests arrive for {RUN_S:g} s at each rate. Exits with 0 if it found a rate, "
+        "with 3 if a machine was too busy to go on: this one, or that of emulated engines.",
     )
     add_load_options(parser)
     search = parser.add_argument_group("the search")

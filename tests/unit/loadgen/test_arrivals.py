@@ -3,7 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.arrivals import constant_arrivals, gamma_arrivals, poisson_arrivals, ramp_arrivals, replayed_arrivals
+from loadgen.arrivals import (
+    constant_arrivals,
+    gamma_arrivals,
+    mean_rate_per_s,
+    poisson_arrivals,
+    ramp_arrivals,
+    replayed_arrivals,
+)
 
 RANDOM = {
     "poisson": lambda rng: poisson_arrivals(4.0, 20_000, rng),
@@ -76,6 +83,11 @@ def test_a_replay_keeps_the_gaps_and_begins_at_once():
 
 def test_a_replay_at_another_rate_keeps_the_shape():
     assert replayed_arrivals([5.0, 6.0, 9.0], rate_per_s=1.0) == (0.0, 0.5, 2.0)
+
+
+def test_a_replay_at_a_rate_comes_to_it_on_average():
+    assert mean_rate_per_s(replayed_arrivals((3.0, 4.0, 11.0), rate_per_s=5.0)) == pytest.approx(5.0)
+    assert mean_rate_per_s((2.0, 2.0)) == 0.0
 
 
 def test_arrivals_in_one_instant_have_no_rate_to_change():

@@ -50,7 +50,7 @@ def test_what_never_fails_ends_at_the_highest_rate_and_says_so():
     goodput = found(lambda _: (1.0,), highest_per_s=50.0)
     assert (goodput.rate_per_s, goodput.fails_at_per_s) == (50.0, None)
     assert "may be higher" in goodput.reason
-    assert not goodput.sure
+    assert (goodput.sure, goodput.doubtful) == (False, False)
 
 
 def test_what_always_fails_has_no_goodput():
@@ -81,13 +81,14 @@ def test_the_search_ends_after_as_many_rates_as_allowed():
 
 
 def test_it_is_sure_where_both_intervals_lie_on_their_sides():
-    assert found(knee(10.0)).sure
+    goodput = found(knee(10.0))
+    assert (goodput.sure, goodput.doubtful) == (True, False)
 
 
 def test_it_is_not_sure_where_repeats_scatter_across_the_target():
     draw = random.Random(1)
     noisy = found(lambda rate_per_s: tuple(1.0 - rate_per_s / 100 + draw.gauss(0, 0.05) for _ in range(3)))
-    assert not noisy.sure
+    assert (noisy.sure, noisy.doubtful) == (False, True)
 
 
 def test_single_runs_are_never_sure():

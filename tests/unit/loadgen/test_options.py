@@ -39,6 +39,11 @@ def test_a_duration_without_a_rate_is_refused():
         told("--arrivals", "closed", "--duration", "30")
 
 
+def test_a_duration_and_a_number_of_requests_exclude_each_other():
+    with pytest.raises(SystemExit):
+        parsed("--duration", "30", "--requests", "5")
+
+
 def test_names_of_ones_own_classes_are_not_sent_unless_told():
     assert told().say_class
     assert not told("--class", "chat:ttft_ms=800").say_class
