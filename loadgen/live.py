@@ -86,7 +86,7 @@ async def _send(
         settings.url,
         settings.model,
         started_at_s=started_at_s,
-        timeout_s=settings.timeout_s,
+        timeout_s=settings.timeout_s * settings.time_scale,
         retries=settings.retries,
         say_class=settings.say_class,
         chat=settings.chat,

@@ -39,7 +39,7 @@ class ImpossibleLoad(ValueError):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the run was told. Durations are those before `time_scale` stretches them; the timeout is never stretched."""
+    """What the run was told. Durations are those before `time_scale` stretches them."""
 
     url: str
     model: str

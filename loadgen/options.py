@@ -27,7 +27,7 @@ def add_load_options(parser: argparse.ArgumentParser) -> None:
         "--timeout",
         type=positive_float,
         default=120.0,
-        help="seconds for an answer, retries included; never stretched (%(default)s)",
+        help="seconds for an answer, retries included (%(default)s)",
     )
     server.add_argument(
         "--retries",
@@ -47,7 +47,7 @@ def add_load_options(parser: argparse.ArgumentParser) -> None:
         type=positive_float,
         default=os.environ.get(TIME_SCALE, "1"),
         metavar="X",
-        help=f"stretch arrivals, pauses, warm-up and targets alike; by default ${TIME_SCALE} or 1",
+        help=f"stretch arrivals, pauses, warm-up, targets and the timeout alike; by default ${TIME_SCALE} or 1",
     )
 
 

@@ -46,7 +46,7 @@ def _measures(report: Report) -> Mapping[str, float | None]:
     measures: dict[str, float | None] = {
         "attainment": total.attainment,
         "goodput_per_s": report.goodput_per_s,
-        "output_tokens_per_s": total.output_tokens / report.scored_s,
+        "output_tokens_per_s": report.output_tokens_per_s,
     }
     spreads = {"ttft": total.ttft_s, "tpot": total.tpot_s, "itl": total.itl_s, "e2e": total.e2e_s}
     for name, spread in spreads.items():

@@ -69,8 +69,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def goodput_per_s(self) -> float:
-        """Requests that met all their targets, a second."""
-        return self.total.attained / self.scored_s
+        """Requests that met all their targets, a second of the load's own time, as rates are."""
+        return self._per_s(self.total.attained)
+
+    @property
+    def output_tokens_per_s(self) -> float:
+        """A second of the load's own time."""
+        return self._per_s(self.total.output_tokens)
+
+    def _per_s(self, count: int) -> float:
+        return count / self.scored_s * self.settings.time_scale
 
 
 class NothingScored(ValueError):

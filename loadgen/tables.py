@@ -164,11 +164,10 @@ def _prompt(outcome: Outcome) -> str:
 
 def _closing_line(report: Report) -> str:
     total = report.total
-    tokens_per_s = total.output_tokens / report.scored_s
     warm_up = f" after {report.warm_up_requests} of warm-up" if report.warm_up_requests else ""
     line = (
         f"{total.ended_well} of {total.offered} requests{warm_up} ended well in {report.scored_s:.0f} s, "
-        f"{_percent(total.attainment)} met their targets ({report.goodput_per_s:.3g}/s); {tokens_per_s:.1f} output tokens/s; "
+        f"{_percent(total.attainment)} met their targets ({report.goodput_per_s:.3g}/s); {report.output_tokens_per_s:.1f} output tokens/s; "
         f"{report.late_sends} sent more than {_ms(LATE_S)} ms late (the latest by {_ms(report.latest_send_s)} ms)"
     )
     own = report.own_load

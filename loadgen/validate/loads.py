@@ -57,7 +57,7 @@ class Load(NamedTuple):
             model=model,
             requests=round(self.rate_per_s * self.duration_s),
             seed=seed,
-            timeout_s=300.0 * self.time_scale,
+            timeout_s=300.0,
             rate_per_s=self.rate_per_s,
             trace="lognormal lengths",
             ignore_eos=True,

@@ -109,7 +109,7 @@ def test_requests_of_the_warm_up_are_neither_scored_nor_problems() -> None:
     assert (report.warm_up_requests, report.total.offered, report.total.attained) == (1, 1, 1)
     assert report.problems == ()
     assert report.scored == tuple(outcomes[1:])
-    assert report.goodput_per_s == pytest.approx(1 / 6)
+    assert report.goodput_per_s == pytest.approx(2 / 6)
 
 
 def test_a_warm_up_as_long_as_the_run_is_refused() -> None:
