@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-simulator validate-simulator exp-floor test test-fast lint format lock
+.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-simulator validate-simulator exp-floor exp-lens test test-fast lint format lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,10 @@ validate-simulator: setup ## one load on real systems and simulated, side by sid
 exp-floor: setup ## what fixed rules attain, simulated; TRACES=folder of the Azure and arXiv CSV files, SMOKE=1 for a minute's worth
 	@test -n "$(TRACES)" || { echo 'exp-floor needs the traces: make exp-floor TRACES=folder' >&2; exit 2; }
 	@$(BIN)/python -m loadgen.experiments.floor $(TRACES) $(if $(SMOKE),--smoke)
+
+exp-lens: setup ## what lens attains beside every fixed budget, simulated; TRACES=folder, SMOKE=1 for a quick look
+	@test -n "$(TRACES)" || { echo 'exp-lens needs the traces: make exp-lens TRACES=folder' >&2; exit 2; }
+	@$(BIN)/python -m loadgen.experiments.lens $(TRACES) $(if $(SMOKE),--smoke)
 
 fit-profile: setup ## a GPU profile for the emulated engine from step logs, LOGS="a.jsonl b.jsonl" NAME=my-gpu
 	@test -n "$(LOGS)" -a -n "$(NAME)" || { \

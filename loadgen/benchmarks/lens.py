@@ -29,8 +29,8 @@ from loadgen.client import open_session
 from loadgen.engines import read_model
 from loadgen.live import run_once
 from loadgen.load import Arrivals, Settings
-from loadgen.published import read_telemetry
 from loadgen.report import Report
+from loadgen.stored_telemetry import read_telemetry
 from loadgen.traces import TraceRequest
 from loadgen.workload import TrafficClass
 from services.engine.profile import Profile

@@ -80,7 +80,7 @@ def _add_policy_options(group: argparse._ArgumentGroup) -> None:
         dest="planners",
         type=_checked(planner_named),
         action="append",
-        help="repeatable; synergy, published, prefill-first, static-N, static-N-relegating (synergy)",
+        help="repeatable; synergy, published, prefill-first, static-N, static-N-relegating, static-N-triaging (synergy)",
     )
     group.add_argument(
         "--policy",

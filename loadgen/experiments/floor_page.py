@@ -1,7 +1,8 @@
 """The page of the floor experiment, from its rows. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+from loadgen.experiments.tables import short, table
 from loadgen.simulate.rows import Row
 
 HEAD = """# The floor: what fixed rules attain
@@ -40,33 +41,8 @@ def page(engine_rows: Sequence[Row], fleet_rows: Sequence[Row]) -> str:
         (
             HEAD.format(seeds=f"{seeds[0]} to {seeds[-1]}"),
             ENGINE,
-            *_table(engine_rows, [_short(row.engine_policy) for row in engine_rows]),
+            *table(engine_rows, [short(row.engine_policy) for row in engine_rows]),
             FLEET,
-            *_table(fleet_rows, [row.router_policy for row in fleet_rows]),
+            *table(fleet_rows, [row.router_policy for row in fleet_rows]),
         )
     )
-
-
-def _table(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:
-    """A line a load, a column a name; the best of a line is bold."""
-    columns = tuple(dict.fromkeys(names))
-    yield f"\n| requests/s | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}\n"
-    loads = dict.fromkeys((row.workload, row.rate) for row in rows)
-    by_place = {(row.workload, row.rate, name): row for row, name in zip(rows, names, strict=True)}
-    for workload, rate in loads:
-        of_load = [by_place[workload, rate, column] for column in columns]
-        best = max(row.attainment for row in of_load)
-        cells = (_cell(row, is_best=row.attainment == best) for row in of_load)
-        yield f"| {workload} {rate:g} | {' | '.join(cells)} |\n"
-
-
-def _cell(row: Row, *, is_best: bool) -> str:
-    mean = f"{100 * row.attainment:.0f}"
-    interval = "" if row.attainment_ci95 is None else f" ± {100 * row.attainment_ci95:.0f}"
-    return f"{f'**{mean}**' if is_best else mean}{interval}"
-
-
-def _short(planner: str) -> str:
-    """`static-512-relegating` as r512."""
-    budget = planner.removeprefix("static-")
-    return f"r{budget.removesuffix('-relegating')}" if budget.endswith("-relegating") else budget

@@ -24,9 +24,9 @@ from loadgen.commands.status import FAILED, INVALID
 from loadgen.fit_profile.profile import Limits, fit_profile
 from loadgen.fit_profile.telemetry import logged_steps
 from loadgen.outcome import Outcome
-from loadgen.published import read_telemetry
 from loadgen.score import score
 from loadgen.simulate.hardware import Hardware, hardware_by_profile
+from loadgen.stored_telemetry import read_telemetry
 from loadgen.validate.compare import Gap, Tolerance, gaps
 from loadgen.validate.loads import EMULATED, LLAMACPP, Load
 from loadgen.validate.systems import READY_WITHIN_S, RealRun, run_on, system_for

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from services.lens.budget import prefill_budget_tokens
-from services.lens.sequence import Sequence
+from services.lens.sequence import Allotment, Sequence
 from shared.steptime import StepModel, StepShape
 
 
@@ -65,14 +65,6 @@ class Queue(NamedTuple):
             yield sequence
 
 
-class Allotment(NamedTuple):
-    """The tokens that one sequence runs in the step."""
-
-    sequence: Sequence
-    num_tokens: int
-    is_prefill: bool
-
-
 Planner = Callable[[Queue, StepModel, PlanLimits], tuple[Allotment, ...]]
 """Decides the next step, decodes first; empty where there is nothing to run. Those that wait and are in it join the engine."""
 
@@ -80,7 +72,7 @@ Planner = Callable[[Queue, StepModel, PlanLimits], tuple[Allotment, ...]]
 def decodes_of(running: Iterable[Sequence], most: int) -> tuple[Allotment, ...]:
     """A token for each sequence that can decode, as far as they go."""
     decoding = (s for s in running if not s.prefill_tokens_left and s.draws < s.max_output_tokens)
-    return tuple([Allotment(sequence, 1, False) for sequence in islice(decoding, most)])
+    return tuple([sequence.decode for sequence in islice(decoding, most)])
 
 
 def fill(

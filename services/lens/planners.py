@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
 
-from services.lens.plan import Allotment, PlanLimits, Planner, Queue, decodes_of, fill
-from services.lens.sequence import Sequence
+from services.lens.plan import PlanLimits, Planner, Queue, decodes_of, fill
+from services.lens.sequence import Allotment, Sequence
 from services.lens.synergy import synergy
 from shared.steptime import StepModel
 
@@ -17,7 +17,7 @@ PUBLISHED_FULL_QUEUE = 5
 """Waiting requests at which the longest step is planned for."""
 PUBLISHED_CHUNK_TOKENS = 512
 
-_STATIC = re.compile(r"static-(?P<budget>[1-9]\d{0,6})(?P<relegating>-relegating)?", re.ASCII)
+_STATIC = re.compile(r"static-(?P<budget>[1-9]\d{0,6})(?:-(?P<rule>relegating|triaging))?", re.ASCII)
 
 
 def static(
@@ -63,15 +63,20 @@ def published(queue: Queue, model: StepModel, limits: PlanLimits) -> tuple[Allot
 
 
 def planner_named(name: str) -> Planner:
-    """The planner of this name: `synergy`, `published`, `prefill-first`, `static-N` or `static-N-relegating`.
+    """The planner of this name: `synergy`, `published`, `prefill-first`, `static-N`, `static-N-relegating` or `static-N-triaging`.
+
+    The last is ours with a fixed budget.
 
     Raises:
         ValueError: there is none; names those there are.
     """
     if match := _STATIC.fullmatch(name):
-        return partial(static, budget_tokens=int(match["budget"]), relegating=match["relegating"] is not None)
+        budget_tokens, rule = int(match["budget"]), match["rule"]
+        if rule == "triaging":
+            return partial(synergy, budget_tokens=budget_tokens)
+        return partial(static, budget_tokens=budget_tokens, relegating=rule == "relegating")
     if name not in _BY_NAME:
-        known = ", ".join((*_BY_NAME, "static-N", "static-N-relegating"))
+        known = ", ".join((*_BY_NAME, "static-N", "static-N-relegating", "static-N-triaging"))
         raise ValueError(f"no planner {name!r}; there are {known} (N: tokens a step)")
     return _BY_NAME[name]
 

@@ -5,13 +5,14 @@ It does no I/O and reads no clock: the loop sends what `plan` returns and brings
 
 import math
 from collections import deque
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
 
 from services.lens.blocks import BlockLedger
-from services.lens.plan import Allotment, PlanLimits, Planner, Queue, Room, shape_of
-from services.lens.sequence import Sequence
+from services.lens.plan import PlanLimits, Planner, Queue, Room, shape_of
+from services.lens.sequence import Allotment, Sequence
 from services.lens.synergy import synergy
 from shared.step import NO_SLOT, NO_TOKEN, EngineInfo, StepPlan, StepResult
 from shared.steptime import StepModel, StepShape
@@ -50,7 +51,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     waiting_requests: int
     waiting_prefill_tokens: int
     pace_s: float
-    """The least TPOT target of the answers that run; infinite where none does."""
+    """The least TPOT target of the answers that run and began in time; infinite where none does."""
     in_flight_s: float
     """Of the steps on their way, the first half over: what a newcomer waits for before its own first step."""
 
@@ -84,7 +85,7 @@ class Scheduler:
         self.running = {}
         for sequence in interrupted:
             sequence.recompute()
-        self.waiting.extendleft(reversed(interrupted))
+        self.waiting = deque(sorted((*interrupted, *self.waiting), key=attrgetter("arrival_s")))
 
     def add(self, sequence: Sequence) -> None:
         """Let a sequence wait for its turn."""
@@ -173,7 +174,7 @@ class Scheduler:
             kv_blocks_free=self._ledger.free_blocks,
             waiting_requests=len(self.waiting),
             waiting_prefill_tokens=prefill_left,
-            pace_s=min((s.pace_s for s in live if not s.prefill_tokens_left), default=math.inf),
+            pace_s=min((s.pace_s for s in live if not s.prefill_tokens_left and not s.missed_first), default=math.inf),
             in_flight_s=sum(sent.predicted_s for sent in self.in_flight) - self._first_in_flight_s / 2,
         )
 

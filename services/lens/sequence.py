@@ -1,5 +1,8 @@
 """One request inside lens: its tokens, where it is in the engine, and how it ended."""
 
+import math
+from typing import NamedTuple
+
 import msgspec
 
 from shared.slo import Slo
@@ -9,6 +12,18 @@ from shared.telemetry import Outcome
 REFERENCE_TTFT_S = 10.0
 REFERENCE_TPOT_S = 0.2
 """Stand for targets that a request lacks, so that it is served in its turn; lax beside what interactive use promises."""
+FIRST_SHARE_OF_E2E = 0.5
+"""Of an E2E target may go before the first token."""
+LIKELY_OUTPUT_TOKENS = 512
+"""An answer that may be longer is paced by its E2E target as if it were no longer: a limit is no length."""
+
+
+class Allotment(NamedTuple):
+    """The tokens that one sequence runs in a step."""
+
+    sequence: "Sequence"
+    num_tokens: int
+    is_prefill: bool
 
 
 class Sequence:
@@ -21,6 +36,7 @@ class Sequence:
         due_s: by when its next token not yet sent for must be there to keep its targets: the first by the TTFT target, the
             n-th behind it n TPOT targets after the first, however early or late those between came.
         pace_s: its TPOT target, or less where the E2E target demands it.
+        decode: what it runs in any step that decodes it; made once, since a step has hundreds.
     """
 
     def __init__(
@@ -42,8 +58,10 @@ class Sequence:
         self.slo = slo
         self.arrival_s = arrival_s
         self.pace_s = slo.tpot_s or REFERENCE_TPOT_S
-        self.due_s = arrival_s + _earliest(slo.ttft_s, slo.e2e_s, otherwise=REFERENCE_TTFT_S)
+        first_by_e2e_s = None if slo.e2e_s is None else FIRST_SHARE_OF_E2E * slo.e2e_s
+        self.due_s = arrival_s + _earliest(slo.ttft_s, first_by_e2e_s, otherwise=REFERENCE_TTFT_S)
 
+        self.decode = Allotment(self, 1, is_prefill=False)
         self.output_ids: list[int] = []
         self.outcome: Outcome | None = None
         self.slot = NO_SLOT
@@ -59,7 +77,7 @@ class Sequence:
         self._first_due_s = self.due_s
         self._first_token_s: float | None = None
         self.missed_first = False
-        """Whether its first token came, or is foreseen to come, too late."""
+        """Whether its first token came, or is foreseen to come, later than was promised."""
 
     @property
     def most_cached_tokens(self) -> int:
@@ -90,10 +108,10 @@ class Sequence:
 
     def _note_first(self, first_token_s: float) -> None:
         """From its first token on, as foreseen or as it came, a sequence is paced."""
-        slo, tokens_left = self.slo, max(self.max_output_tokens - 1, 1)
+        slo, tokens_left = self.slo, max(min(self.max_output_tokens, LIKELY_OUTPUT_TOKENS) - 1, 1)
         by_e2e_s = None if slo.e2e_s is None else max(self.arrival_s + slo.e2e_s - first_token_s, 0.0) / tokens_left
         self._first_token_s = first_token_s
-        self.missed_first = first_token_s > self._first_due_s
+        self.missed_first = first_token_s > self.arrival_s + _earliest(slo.ttft_s, slo.e2e_s, otherwise=math.inf)
         self.pace_s = _earliest(slo.tpot_s, by_e2e_s, otherwise=REFERENCE_TPOT_S)
         self.due_s = first_token_s + self.draws * self.pace_s
 

@@ -1,5 +1,6 @@
 """Which prompts can still be on time, when not all can: as many as possible. Pure."""
 
+from bisect import bisect_left
 from collections.abc import Collection
 from heapq import heappush, heappushpop
 from operator import attrgetter
@@ -14,7 +15,7 @@ class Triage(NamedTuple):
     on_time: list[Sequence]
     """By what is due first."""
     relegated: list[Sequence]
-    """That miss their target, or would make others miss theirs; in the order in which they came."""
+    """That miss their target, or would make others miss theirs; in the order given."""
 
 
 def triage(prefills: Collection[Sequence], *, starts_s: float, tokens_per_s: float) -> Triage:
@@ -29,11 +30,13 @@ def triage(prefills: Collection[Sequence], *, starts_s: float, tokens_per_s: flo
         tokens_per_s: how fast prompts are computed, beside what else there is to do.
     """
     by_due = sorted(prefills, key=_DUE_S)
-    given_up: set[Sequence] = set()
+    past = bisect_left(by_due, starts_s, key=_DUE_S)
+    given_up = set(by_due[:past])
     kept: list[tuple[float, int]] = []
     """Minus the time needed, and the place; a heap."""
     ends_s = starts_s
-    for place, sequence in enumerate(by_due):
+    for place in range(past, len(by_due)):
+        sequence = by_due[place]
         due_s, needed_s = sequence.due_s, sequence.prefill_tokens_left / tokens_per_s
         if starts_s + needed_s > due_s:
             given_up.add(sequence)

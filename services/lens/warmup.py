@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 
 import structlog
 
@@ -55,5 +56,5 @@ def _made_up(info: EngineInfo, prompt_tokens: int, draw: random.Random) -> Seque
         sampling=Sampling(seed=0, temperature=0.0),
         end_ids=frozenset(),
         slo=Slo(),
-        arrival_s=0.0,
+        arrival_s=time.monotonic(),
     )

@@ -16,7 +16,16 @@ from tests.step_models import step_model
 from tests.unit.lens.builders import in_engine, sequence
 
 names = st.sampled_from(
-    ("synergy", "published", "prefill-first", "static-1", "static-48", "static-48-relegating", "static-512")
+    (
+        "synergy",
+        "published",
+        "prefill-first",
+        "static-1",
+        "static-48",
+        "static-48-relegating",
+        "static-48-triaging",
+        "static-512",
+    )
 )
 models = st.builds(
     lambda base, per_token, per_tile, per_work: step_model(

@@ -23,6 +23,9 @@ INFO = msgspec.structs.replace(
 )
 
 
+SLOS = (Slo(ttft_s=1.0), Slo(), Slo(e2e_s=0.5), Slo(ttft_s=0.2, tpot_s=0.05))
+
+
 class StrictEngine:
     """Runs plans as the contract says, and fails the test on any that it could not run.
 
@@ -129,6 +132,7 @@ PLANNERS = (
     "static-1",
     "static-7",
     "static-7-relegating",
+    "static-7-triaging",
     "static-99-relegating",
 )
 
@@ -153,7 +157,7 @@ class System:
                     max_output_tokens=max_output_tokens,
                     sampling=Sampling(seed=0),
                     end_ids=end_ids,
-                    slo=Slo(ttft_s=1.0),
+                    slo=SLOS[len(self.sequences) % len(SLOS)],
                     arrival_s=self.now_s,
                 )
                 self.sequences.append(sequence)

@@ -1,4 +1,5 @@
-from services.lens.plan import Allotment, decodes_of, shape_of
+from services.lens.plan import decodes_of, shape_of
+from services.lens.sequence import Allotment
 from tests.unit.lens.builders import in_engine, sequence
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from services.lens.plan import Allotment, PlanLimits, Queue, Room, shape_of
+from services.lens.plan import PlanLimits, Queue, Room, shape_of
 from services.lens.planners import PUBLISHED_CHUNK_TOKENS, RELEGATED_AT, planner_named
-from services.lens.sequence import Sequence
+from services.lens.sequence import Allotment, Sequence
 from services.lens.synergy import synergy
 from shared.slo import Slo
 from tests.unit.lens.builders import in_engine, model, sequence
@@ -90,6 +90,16 @@ def test_one_that_does_not_fit_holds_back_those_that_wait_behind_it_but_nobody_i
     started = running(50, 10)
     allotments = plan("static-100", [started], [small, large, behind], room=room)
     assert [a.sequence for a in allotments] == [started, small]
+
+
+def test_a_triaging_budget_is_ours_but_for_the_size_of_steps():
+    hopeless, on_time = sequence(3000, slo=Slo(ttft_s=0.5)), sequence(100, slo=Slo(ttft_s=0.5))
+    decode = in_engine(sequence(4, slo=Slo(tpot_s=0.02)), 4)
+    allotments = plan("static-40-triaging", [decode], [hopeless, on_time])
+    kept_for_the_late = LIMITS.least_prefill_tokens
+    shares = [(a.sequence, a.num_tokens) for a in allotments]
+    assert shares == [(decode, 1), (on_time, 39 - kept_for_the_late), (hopeless, kept_for_the_late)]
+    assert sum(tokens_of(plan("synergy", [decode], [hopeless, on_time]))) < 40
 
 
 def test_prefill_first_lets_decodes_wait_for_whole_prompts():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.lens.plan import Allotment, PlanLimits, Queue, Room
-from services.lens.sequence import Sequence
+from services.lens.plan import PlanLimits, Queue, Room
+from services.lens.sequence import Allotment, Sequence
 from services.lens.synergy import MOST_GAP_PACES, synergy
 from shared.slo import Slo
 from shared.steptime import Residuals, StepModel
@@ -121,3 +121,52 @@ def test_what_has_no_room_holds_back_those_behind_it_but_nobody_in_the_engine():
 def test_requests_without_targets_are_served(starts_s):
     decode, prompt = answering(slo=NO_TARGETS), waiting(100, NO_TARGETS)
     assert [s for s, _ in plan([decode], [prompt], starts_s=starts_s)] == [decode, prompt]
+
+
+def test_an_answer_that_was_promised_the_impossible_takes_nothing_from_prompts():
+    e2e_gone = in_engine(sequence(4, 100, slo=Slo(e2e_s=0.5)), 4, 1.0)
+    assert e2e_gone.pace_s == 0.0
+    prompt = waiting(20, arrival_s=1.0)
+    assert dict(plan([e2e_gone], [prompt], starts_s=1.0))[prompt] == 20
+
+
+def test_lost_answers_rest_where_they_would_break_a_promise_but_for_no_longer_than_the_cap():
+    costly = step_model(base=0.01, per_sequence=0.01, decode_residuals=CERTAIN, mixed_residuals=CERTAIN)
+    kept = answering(first_token_s=0.0, tokens=1000)
+    lost = [in_engine(sequence(4, 100, slo=Slo(ttft_s=0.01, tpot_s=0.05)), 4, 0.02) for _ in range(5)]
+    assert [s for s, _ in plan([kept, *lost], [], starts_s=0.02, model=costly)] == [kept]  # 70 ms are more than 30 ms
+    rested = plan([kept, *lost], [], starts_s=0.2, model=costly)
+    assert [s for s, _ in rested] == [kept, *lost]
+
+
+def test_answers_beyond_what_a_step_holds_take_turns():
+    answers = [answering(first_token_s=place / 1000) for place in range(5)]
+    few = LIMITS._replace(max_step_tokens=3)
+    allotments = synergy(Queue(answers, [waiting(9)], ROOM, 0.01, 0.01), EXACT, few)
+    assert [a.sequence for a in allotments] == answers[:3]
+    for answer in answers[:3]:
+        answer.advance(1, 0.02)
+    allotments = synergy(Queue(answers, [], ROOM, 0.02, 0.02), EXACT, few)
+    assert [a.sequence for a in allotments][:2] == answers[3:]
+
+
+def test_an_answer_that_was_interrupted_goes_before_prompts():
+    interrupted = answering(first_token_s=0.1)
+    interrupted.accept(1, 0.1)
+    interrupted.recompute()
+    prompt = waiting(50)
+    assert [s for s, _ in plan([], [prompt, interrupted], starts_s=0.8)] == [interrupted, prompt]
+
+
+def test_a_prompt_that_waits_too_long_is_let_in_before_all_others():
+    room = Room(slots=1, blocks=10_000, block_tokens=4)
+    forgotten, fresh = waiting(1500, arrival_s=0.0), waiting(100, arrival_s=100.0)
+    assert [s for s, _ in plan([], [forgotten, fresh], starts_s=10.0, room=room)] == [fresh]
+    (joined, _), *_ = plan([], [forgotten, fresh], starts_s=100.0, room=room)
+    assert joined is forgotten
+
+
+def test_nobody_joins_before_a_forgotten_prompt_that_has_no_room_yet():
+    room = Room(slots=5, blocks=100, block_tokens=4)
+    forgotten, fresh = waiting(1500, arrival_s=0.0), waiting(100, arrival_s=100.0)
+    assert plan([answering()], [forgotten, fresh], starts_s=100.0, room=room)[1:] == []

@@ -5,34 +5,13 @@ from pathlib import Path
 from loadgen.experiments.floor import FLEET_LOADS_SLOWED, PLANNERS, POLICIES, engine_cells, fleet_cells
 from loadgen.experiments.floor_page import page
 from loadgen.experiments.workloads import draw_workload
-from loadgen.simulate.rows import Row
 from services.lens.planners import planner_named
 from services.prism.policies import policy_named
+from tests.unit.loadgen.experiments.rows import row
 
 AZURE = (
     "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,{},44\n2023-11-16 18:15:50.9951690,396,900\n"
 )
-
-
-def row(planner: str, policy: str, attainment: float, ci95: float | None = 0.05) -> Row:
-    return Row(
-        workload="conversation",
-        rate=6,
-        engine_policy=planner,
-        router_policy=policy,
-        seeds=(0, 1),
-        attainment=attainment,
-        attainment_ci95=ci95,
-        goodput=1.0,
-        ttft_p50_s=None,
-        ttft_p99_s=None,
-        tpot_p50_s=None,
-        tpot_p99_s=None,
-        e2e_p50_s=None,
-        e2e_attainment={},
-        tokens_per_s=1.0,
-        refused=0.0,
-    )
 
 
 def test_the_page_shows_a_load_a_line_with_the_best_in_bold():
