@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from services.lens.scheduler import Load
 from shared.telemetry import Report, RequestReport, StepReport
@@ -16,6 +16,7 @@ class LensMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._step_s = Histogram(
             "lens_step_seconds", "time of a step in the executor", buckets=_STEP_BUCKETS_S, registry=self.registry
         )
