@@ -21,7 +21,13 @@ PLAIN_COLUMNS = 120
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    try:
+        options = parser.parse_args(arguments)
+    except UnicodeDecodeError as error:
+        parser.error(f"a file of arguments is not in UTF-8: {error}")
+    except RecursionError:
+        parser.error("a file of arguments stands for itself")
     console = Console()
     if not console.is_terminal:
         console.width = PLAIN_COLUMNS
@@ -34,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BadProfile, BadTrace, ImpossibleLoad, NothingScored, UnknownProfile) as error:
         console.print(str(error), style="red", markup=False)
         return WRONG_USE
+    except OSError as error:
+        console.print(f"cannot be written: {error}", style="red", markup=False)
+        return FAILED
     return status
 
 
@@ -41,7 +50,10 @@ class _Parser(argparse.ArgumentParser):
     """Takes arguments from files, too, written as a shell would have them: what describes a workload is long."""
 
     def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
-        return shlex.split(arg_line, comments=True)
+        try:
+            return shlex.split(arg_line, comments=True)
+        except ValueError as error:
+            self.error(f"{arg_line!r}: {error}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -178,7 +179,9 @@ def _seconds(milliseconds: str | None) -> float | None:
 
 
 def _number(text: str | None) -> float | None:
+    """None also for what cannot be used: a date, or what is not finite, which would upset the event loop's clock."""
     try:
-        return None if text is None else float(text)
+        number = math.nan if text is None else float(text)
     except ValueError:
-        return None  # a server of another kind, or a date: it says nothing that can be used
+        return None
+    return number if math.isfinite(number) else None

@@ -7,6 +7,7 @@ from typing import TypeVar
 import aiohttp
 import msgspec
 
+from loadgen.reading import UNREADABLE
 from shared.engine_state import MOST_LATENESS_AGE_S
 from shared.forecast import ModelHealth
 
@@ -117,5 +118,5 @@ async def _get(session: aiohttp.ClientSession, url: str, kind: type[BodyType]) -
         timeout = aiohttp.ClientTimeout(total=ANSWERS_WITHIN_S)
         async with session.get(url, timeout=timeout, raise_for_status=True) as response:
             return msgspec.json.decode(await response.read(), type=kind)
-    except (aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError) as error:
+    except (aiohttp.ClientError, TimeoutError, OSError, *UNREADABLE) as error:
         raise NoSystem(f"GET {url}: {error or type(error).__name__}") from error

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from loadgen.arguments import not_negative, positive_float, positive_int, whole
+from loadgen.arguments import not_negative, positive_float, positive_int, spread, whole
 from loadgen.class_option import CLASS_HELP, mix_of, parse_class, rate_of, sources_of
 from loadgen.load import Arrivals, ImpossibleLoad, Settings
 from loadgen.sampling import Sample
@@ -38,7 +38,7 @@ def add_load_options(parser: argparse.ArgumentParser) -> None:
     add_arrival_options(parser.add_argument_group("when requests arrive"))
     add_request_options(parser.add_argument_group("what they ask for"))
     run = parser.add_argument_group("the run")
-    run.add_argument("--seed", type=int, default=0, help="of all that is drawn (%(default)s)")
+    run.add_argument("--seed", type=whole, default=0, help="of all that is drawn (%(default)s)")
     run.add_argument(
         "--warm-up", type=not_negative, default=0.0, metavar="S", help="requests of these first seconds are not scored"
     )
@@ -59,7 +59,7 @@ def add_arrival_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--rate", type=positive_float, help="mean requests a second (the classes' together, or the trace's own, or 1)"
     )
-    group.add_argument("--cv", type=positive_float, default=3.0, help="gamma: spread of the gaps (%(default)s)")
+    group.add_argument("--cv", type=spread, default=3.0, help="gamma: spread of the gaps (%(default)s)")
     group.add_argument("--to-rate", type=positive_float, metavar="RATE", help="ramp: the rate where it ends")
     group.add_argument("--concurrency", type=positive_int, default=1, help="closed: how many clients (%(default)s)")
     group.add_argument(

@@ -2,11 +2,9 @@
 
 from array import array
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-
-from shared.api import Usage
 
 KEPT_CHARACTERS = 500
 """Of an answer's text; a run of long answers would fill the memory."""
@@ -27,13 +25,22 @@ class _Error(msgspec.Struct, frozen=True):
     message: str
 
 
+class _Usage(msgspec.Struct, frozen=True):
+    """As far as a report needs it; not every server counts the total."""
+
+    prompt_tokens: Annotated[int, msgspec.Meta(ge=0)]
+    completion_tokens: Annotated[int, msgspec.Meta(ge=0)]
+
+
 class _Event(msgspec.Struct, frozen=True):
     choices: tuple[_Choice, ...] = ()
-    usage: Usage | None = None
+    usage: _Usage | None = None
     error: _Error | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Event)
+UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+"""Servers may send anything: also what is nested too deeply, or not in UTF-8."""
 
 
 class BrokenStream(ValueError):
@@ -68,7 +75,7 @@ class Reading:
         self._ttft_s: float | None = None
         self._e2e_s: float | None = None
         self._finish_reason: str | None = None
-        self._usage: Usage | None = None
+        self._usage: _Usage | None = None
 
     @property
     def has_begun(self) -> bool:
@@ -83,7 +90,7 @@ class Reading:
         """
         try:
             event = _DECODER.decode(data)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise BrokenStream(f"not an event of an OpenAI stream: {error}: {data[:200]}") from None
         if event.error is not None:
             raise BrokenStream(event.error.message)
@@ -123,6 +130,6 @@ def error_message(body: bytes) -> str:
     """What an error's body says."""
     try:
         error = _DECODER.decode(body).error
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         error = None
     return body.decode(errors="replace")[:200] if error is None else error.message

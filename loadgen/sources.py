@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from loadgen.traces import TraceRequest, read_trace
+from loadgen.traces import MOST_TOKENS, BadTrace, TraceRequest, read_trace
 from loadgen.workload import ClassTrace
 
 
@@ -34,6 +34,10 @@ def read_sources(sources: Sequence[Source]) -> tuple[TraceRequest, ...]:
 def _read(source: Source) -> Sequence[TraceRequest]:
     requests = read_trace(source.path, source.format)
     if source.trace is not None:
+        longest_tokens = source.trace.longer * max(request.prompt_tokens for request in requests)
+        if longest_tokens > MOST_TOKENS:
+            problem = f"its longest prompt, made {source.trace.longer:g} times longer, is above {MOST_TOKENS} tokens"
+            raise BadTrace(source.path, None, None, problem)
         requests = tuple(map(source.trace.of, requests))
     if source.slo_class is None:
         return requests

@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 import msgspec
 from rich.console import Console
 
-from loadgen.arguments import not_negative, positive_float, positive_int
+from loadgen.arguments import not_negative, positive_float, positive_int, whole
 from loadgen.arrivals import mean_rate_per_s
 from loadgen.commands.files import RUNS
 from loadgen.load import Arrivals, ImpossibleLoad, Settings, draw_load
@@ -40,7 +40,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     add_arrival_options(parser.add_argument_group("when requests arrive"))
     add_request_options(parser.add_argument_group("what they ask for"))
     run = parser.add_argument_group("the runs")
-    run.add_argument("--seed", type=int, default=0, help="of all that is drawn (%(default)s)")
+    run.add_argument("--seed", type=whole, default=0, help="of all that is drawn (%(default)s)")
     run.add_argument("--repeats", type=positive_int, default=1, help="runs, each with the next seed (%(default)s)")
     run.add_argument("--name", default="simulate", help=f"rows go to {RUNS}/NAME.jsonl (%(default)s)")
     run.add_argument("--append", action="store_true", help="keep the rows that are there")

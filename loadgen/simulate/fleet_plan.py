@@ -31,7 +31,7 @@ def planned_fleet(members: Sequence[Member], incidents: Sequence[Incident]) -> F
 
     Raises:
         UnknownProfile, BadProfile: of a profile.
-        ImpossibleLoad: something befalls an engine that there is not.
+        ImpossibleLoad: something befalls an engine that there is not, or not yet.
     """
     joins = [incident.hardware for incident in incidents if isinstance(incident, Join)]
     profiles = {name: load_profile(name) for name in (*(member.profile for member in members), *joins)}
@@ -48,10 +48,15 @@ def planned_fleet(members: Sequence[Member], incidents: Sequence[Incident]) -> F
             named.append(incident._replace(engine=name))
         else:
             named.append(incident)
+    joins_at_s = {incident.engine: incident.at_s for incident in named if isinstance(incident, Join)}
     for incident in named:
         if incident.engine not in {**engines, **joined}:
             raise ImpossibleLoad(f"no engine {incident.engine!r}; there are {', '.join((*engines, *joined))}")
-    return FleetPlan(engines, profiles, sorted(named, key=lambda incident: incident.at_s))
+        if incident.at_s < joins_at_s.get(incident.engine, 0.0):
+            not_yet = f"it joins at {joins_at_s[incident.engine]:g} s"
+            raise ImpossibleLoad(f"nothing can befall engine {incident.engine!r} at {incident.at_s:g} s: {not_yet}")
+    in_order = sorted(named, key=lambda incident: (incident.at_s, not isinstance(incident, Join)))
+    return FleetPlan(engines, profiles, in_order)
 
 
 def parse_member(text: str) -> Member:

@@ -61,13 +61,18 @@ def score_run(seed: int, run: Simulated) -> RunScore:
     return RunScore(
         seed=seed,
         total=total,
-        goodput_per_s=total.attained / run.duration_s,
-        tokens_per_s=total.output_tokens / run.duration_s,
+        goodput_per_s=_per_s(total.attained, run.duration_s),
+        tokens_per_s=_per_s(total.output_tokens, run.duration_s),
         e2e_attainment=within,
         refused=sum(outcome.status == HTTPStatus.TOO_MANY_REQUESTS for outcome in run.outcomes) / offered,
         steps=run.steps,
         duration_s=run.duration_s,
     )
+
+
+def _per_s(count: int, duration_s: float) -> float:
+    """0 where all were refused in the instant they arrived: nothing was done, and no time went by."""
+    return count / duration_s if duration_s else 0.0
 
 
 def row_of(workload: str, rate: float, engine_policy: str, router_policy: str, runs: Sequence[RunScore]) -> Row:

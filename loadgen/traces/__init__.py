@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 
 from loadgen.traces import azure, burstgpt, lengths, mooncake, sharegpt
-from loadgen.traces.request import BadTrace, TraceRequest
+from loadgen.traces.request import MOST_TOKENS, BadTrace, TraceRequest
+from loadgen.traces.table import not_utf8
 
-__all__ = ["FORMATS", "BadTrace", "TraceRequest", "detect_format", "read_trace"]
+__all__ = ["FORMATS", "MOST_TOKENS", "BadTrace", "TraceRequest", "detect_format", "read_trace"]
 
 FORMATS: Mapping[str, Callable[[Path], tuple[TraceRequest, ...]]] = {
     "azure": azure.read,
@@ -66,7 +67,9 @@ def detect_format(path: Path) -> str:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             columns = {name.strip() for name in next(csv.reader(file), [])}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise not_utf8(path) from error
+    except (OSError, csv.Error) as error:
         raise BadTrace(path, None, None, str(error)) from error
     for name, fields in _HEADERS.items():
         if columns.issuperset(fields):

@@ -1,5 +1,10 @@
 """Which field msgspec's message is about, and what it says of it."""
 
+import msgspec
+
+UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+"""What decoding JSON raises: it is none, or not of the type; is nested too deeply; is not in UTF-8."""
+
 
 def field_in(error: Exception) -> str | None:
     """The field: others than a missing one stand at the end of the message, as a path; that one is quoted."""

@@ -1,15 +1,16 @@
 """Mooncake traces (JSON lines): milliseconds, lengths, and an id for each 512-token block of the prompt."""
 
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
 from loadgen.synthetic import BLOCK_TOKENS
-from loadgen.traces.fields import field_in, problem_in
-from loadgen.traces.request import BadTrace, TraceRequest
+from loadgen.traces.fields import UNREADABLE, field_in, problem_in
+from loadgen.traces.request import MOST_TOKENS, BadTrace, TraceRequest
 
-Tokens = Annotated[int, msgspec.Meta(ge=1)]
+Tokens = Annotated[int, msgspec.Meta(ge=1, le=MOST_TOKENS)]
 BlockId = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -27,9 +28,10 @@ def read(path: Path) -> tuple[TraceRequest, ...]:
         BadTrace: the file, a line or a field is wrong.
     """
     try:
-        numbered = [(number, text) for number, text in enumerate(path.read_bytes().splitlines(), 1) if text.strip()]
+        lines = path.read_bytes().removeprefix(BOM_UTF8).splitlines()
     except OSError as error:
         raise BadTrace(path, None, None, str(error)) from error
+    numbered = [(number, text) for number, text in enumerate(lines, 1) if text.strip()]
     return tuple(
         TraceRequest(
             at_s=line.timestamp / 1e3,
@@ -44,7 +46,7 @@ def read(path: Path) -> tuple[TraceRequest, ...]:
 def _parse(path: Path, number: int, text: bytes) -> _Line:
     try:
         line = msgspec.json.decode(text, type=_Line)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise BadTrace(path, number, field_in(error), problem_in(error)) from error
     blocks = -(-line.input_length // BLOCK_TOKENS)
     if len(line.hash_ids) > blocks:

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import msgspec
 
+MOST_TOKENS = 10_000_000
+"""Of a prompt or an answer: no model has a longer context, and what is longer is a mistake in the trace."""
+
 
 class TraceRequest(msgspec.Struct, frozen=True):
     """One request of a trace."""

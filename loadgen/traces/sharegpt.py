@@ -1,10 +1,11 @@
 """ShareGPT (JSON): conversations as text, no arrivals. The first exchange of each counts, as is usual in serving benchmarks."""
 
+from codecs import BOM_UTF8
 from pathlib import Path
 
 import msgspec
 
-from loadgen.traces.fields import field_in, problem_in
+from loadgen.traces.fields import UNREADABLE, field_in, problem_in
 from loadgen.traces.request import BadTrace, TraceRequest
 
 CHARACTERS_A_TOKEN = 4
@@ -29,12 +30,12 @@ def read(path: Path) -> tuple[TraceRequest, ...]:
         BadTrace: the file, a conversation or a field is wrong; its line is where the conversation begins.
     """
     try:
-        raw = path.read_bytes()
+        raw = path.read_bytes().removeprefix(BOM_UTF8)
     except OSError as error:
         raise BadTrace(path, None, None, str(error)) from error
     try:
         items = msgspec.json.decode(raw, type=list[msgspec.Raw])
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise BadTrace(path, None, None, str(error)) from error
     requests = []
     position = 0
@@ -42,7 +43,7 @@ def read(path: Path) -> tuple[TraceRequest, ...]:
         position = raw.index(bytes(item), position)
         try:
             conversation = msgspec.json.decode(item, type=_Conversation)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             line = raw.count(b"\n", 0, position) + 1
             field = ".".join(filter(None, (f"[{number}]", field_in(error))))
             raise BadTrace(path, line, field, problem_in(error)) from error

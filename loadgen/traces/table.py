@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from loadgen.traces.request import BadTrace
+from loadgen.traces.request import MOST_TOKENS, BadTrace
 
 
 class Row:
@@ -41,7 +41,7 @@ class Row:
         """A whole number, also where it is written 12.0.
 
         Raises:
-            BadTrace: it is none, or below `least`.
+            BadTrace: it is none, below `least`, or above `MOST_TOKENS`.
         """
         cell = self.text(field)
         try:
@@ -50,6 +50,8 @@ class Row:
             raise self.bad(field, f"{cell!r} is not a whole number") from None
         if number < least:
             raise self.bad(field, f"{number} is below {least}")
+        if number > MOST_TOKENS:
+            raise self.bad(field, f"{number} is above {MOST_TOKENS}")
         return number
 
     def seconds(self, field: str) -> float:
@@ -87,5 +89,17 @@ def read_rows(path: Path, fields: Sequence[str]) -> Iterator[Row]:
             for cells in reader:
                 if cells:
                     yield Row(path, reader.line_num, columns, cells)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise not_utf8(path) from error
+    except (OSError, csv.Error) as error:
         raise BadTrace(path, None, None, str(error)) from error
+
+
+def not_utf8(path: Path) -> BadTrace:
+    """The error that says in which line a file is not in UTF-8; what reads it in pieces does not know."""
+    raw = path.read_bytes()
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        return BadTrace(path, raw.count(b"\n", 0, error.start) + 1, None, f"is not in UTF-8: {error.reason}")
+    return BadTrace(path, None, None, "changed while it was read")

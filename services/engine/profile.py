@@ -107,12 +107,21 @@ def read_profile(path: Path) -> Profile:
         profile = msgspec.json.decode(path.read_bytes(), type=Profile)
     except OSError as error:
         raise BadProfile(path, None, error.strerror or str(error)) from error
+    except (RecursionError, UnicodeDecodeError) as error:
+        raise BadProfile(path, None, str(error)) from error
     except msgspec.MsgspecError as error:
         problem, _, place = str(error).partition(" - at `$.")
         raise BadProfile(path, place.removesuffix("`") or None, problem) from error
     for field in ("floor_ms", "graph_ms"):
         if (fault := _table_fault(getattr(profile, field))) is not None:
             raise BadProfile(path, field, fault)
+    if profile.floor_ms[0][1] == 0.0:
+        raise BadProfile(path, "floor_ms", "no step takes no time")
+    if profile.max_step_tokens < profile.max_slots:
+        problem = (
+            f"{profile.max_step_tokens} is below max_slots, {profile.max_slots}: each sequence needs a token of a step"
+        )
+        raise BadProfile(path, "max_step_tokens", problem)
     if not all(residual > -1.0 for residual in profile.residuals):
         raise BadProfile(path, "residuals", "a step of no or less than no time")
     if profile.block_steps > len(profile.residuals):

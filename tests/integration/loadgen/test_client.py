@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from loadgen.client import Client, open_session
+from loadgen.client import FIRST_WAIT_S, Client, open_session
 from loadgen.outcome import Outcome
 from loadgen.workload import Request
 from shared.slo import Slo
@@ -226,6 +226,14 @@ async def test_retries_are_one_request_whose_times_count_from_the_first(ask: Ask
     assert came_at_s[2] - came_at_s[1] >= 0.1
     assert outcome.ttft_s is not None
     assert outcome.ttft_s >= 0.15
+
+
+@pytest.mark.parametrize("after", ["nan", "inf", "-1", "Wed, 21 Oct 2099 07:28:00 GMT"])
+async def test_a_wait_that_cannot_be_kept_counts_as_not_said(ask: Ask, after: str) -> None:
+    answer, came_at_s = refuses(a_refusal(429, retry_after=after))
+    outcome = await ask(answer, retries=1)
+    assert (outcome.problem, outcome.attempts) == (None, 2)
+    assert came_at_s[1] - came_at_s[0] >= FIRST_WAIT_S
 
 
 async def test_nothing_is_sent_again_unless_told(ask: Ask) -> None:

@@ -49,6 +49,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path):
         ("kv_ms_per_token", -1e-5),
         ("floor_ms", []),
         ("floor_ms", [[1, 5.0], [1, 6.0]]),
+        ("floor_ms", [[1, 0.0], [2, 6.0]]),
+        ("max_step_tokens", 255),
         ("graph_ms", [[1, 1.0], [8, 0.5]]),
         ("residuals", [0.1, -1.0]),
         ("block_steps", 100_000),
@@ -62,6 +64,14 @@ def test_a_value_that_cannot_be_is_named_by_file_and_field(tmp_path: Path, field
     with pytest.raises(BadProfile, match=rf"mine\.json: {field}") as bad:
         load_profile(path)
     assert bad.value.path == path
+
+
+@pytest.mark.parametrize("text", [b'{"name": "\xe9"}', b'{"name": ' + b"[" * 100_000])
+def test_a_file_that_is_no_json_at_all_is_named(tmp_path: Path, text: bytes):
+    path = tmp_path / "mine.json"
+    path.write_bytes(text)
+    with pytest.raises(BadProfile, match=r"mine\.json"):
+        load_profile(path)
 
 
 def test_a_missing_and_a_misspelt_field_are_named(tmp_path: Path):

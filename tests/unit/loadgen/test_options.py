@@ -79,6 +79,10 @@ def test_an_address_may_end_as_clients_of_openai_have_it():
     assert told("--url", "http://server:9000/v1/").url == "http://server:9000"
 
 
+def test_a_long_seed_is_kept_to_its_last_digit():
+    assert told("--seed", str(2**60 + 1)).seed == 2**60 + 1
+
+
 def test_the_time_scale_may_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("TIME_SCALE", "10")
     assert told().time_scale == 10.0
@@ -86,7 +90,16 @@ def test_the_time_scale_may_come_from_the_environment(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "argument", [("--rate", "0"), ("--warm-up", "-1"), ("--retries", "-1"), ("--time-scale", "inf")]
+    "argument",
+    [
+        ("--rate", "0"),
+        ("--warm-up", "-1"),
+        ("--retries", "-1"),
+        ("--time-scale", "inf"),
+        ("--seed", "-1"),
+        ("--cv", "1e200"),
+        ("--cv", "1e-200"),
+    ],
 )
 def test_numbers_out_of_range_are_refused(argument):
     with pytest.raises(SystemExit):

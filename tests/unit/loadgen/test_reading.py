@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from loadgen.reading import KEPT_CHARACTERS, BrokenStream, Reading
+from loadgen.reading import KEPT_CHARACTERS, BrokenStream, Reading, error_message
 
 
 def chunk(content: str = "", finish_reason: str | None = None) -> str:
@@ -31,6 +31,26 @@ def test_times_count_from_sending_to_the_first_text_and_to_the_end() -> None:
 def test_an_error_in_the_stream_is_told_in_its_words() -> None:
     with pytest.raises(BrokenStream, match="the engine has gone"):
         Reading(0.0).take('{"error": {"message": "the engine has gone", "type": "server_error"}}', 1.0)
+
+
+def test_a_usage_without_a_total_is_enough() -> None:
+    reading = Reading(0.0)
+    reading.take('{"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 3}}', 1.0)
+    assert (reading.fields["prompt_tokens"], reading.fields["output_tokens"]) == (5, 3)
+
+
+@pytest.mark.parametrize(
+    "data", ['{"usage": {"prompt_tokens": 5, "completion_tokens": -3, "total_tokens": 2}}', '{"x": ' + "[" * 100_000]
+)
+def test_counts_below_zero_and_bottomless_events_are_refused(data: str) -> None:
+    with pytest.raises(BrokenStream, match="not an event"):
+        Reading(0.0).take(data, 1.0)
+
+
+def test_an_errors_body_may_be_anything() -> None:
+    assert error_message(b'{"error": {"message": "busy"}}') == "busy"
+    assert error_message(b'{"error": {"message": "\xe9"}}') == '{"error": {"message": "\ufffd"}}'
+    assert error_message(b"[" * 100_000).startswith("[[")
 
 
 def test_an_event_that_is_not_of_a_chat_stream_is_refused() -> None:

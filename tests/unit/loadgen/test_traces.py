@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from loadgen.sources import Source, read_sources
 from loadgen.traces import BadTrace, TraceRequest, detect_format, read_trace
+from loadgen.workload import ClassTrace
 
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens\r
 2023-11-16 18:15:46.6805900,374,44\r
@@ -75,6 +77,11 @@ def test_azure_instants_may_have_a_zone_and_no_fraction(trace):
     assert read_trace(trace(AZURE_2024))[1].at_s == pytest.approx(0.99007, abs=1e-6)
 
 
+def test_azure_instants_may_have_a_zone_and_a_short_fraction(trace):
+    at_s = [request.at_s for request in read_trace(trace(AZURE_2024.replace("01+00:00", "01.5+00:00")))]
+    assert at_s == pytest.approx([0.0, 1.49007], abs=1e-6)
+
+
 def test_burstgpt_requests_that_failed_are_left_out(trace):
     assert read_trace(trace(BURSTGPT)) == (
         TraceRequest(0.0, 1087, 230, session="s-1"),
@@ -116,6 +123,7 @@ def test_a_trace_out_of_order_is_put_in_order(trace):
         ("a.csv", AZURE.replace(",396,", ",,"), 3, "ContextTokens", "is empty"),
         ("a.csv", AZURE.replace(",109", ""), 3, "GeneratedTokens", "is empty"),
         ("a.csv", AZURE.replace(",374,", ",0,"), 2, "ContextTokens", "0 is below 1"),
+        ("a.csv", AZURE.replace(",396,", ",10000001,"), 3, "ContextTokens", "10000001 is above 10000000"),
         ("a.csv", AZURE.replace("18:15:50", "25:15:50"), 3, "TIMESTAMP", "is not an instant"),
         ("b.csv", BURSTGPT.replace("\n118,", "\nsoon,"), 4, "Timestamp", "'soon' is not a number"),
         ("b.csv", BURSTGPT.replace("\n118,", "\ninf,"), 4, "Timestamp", "inf is not finite"),
@@ -125,7 +133,10 @@ def test_a_trace_out_of_order_is_put_in_order(trace):
         ("m.jsonl", MOONCAKE.replace("[46, 57]", "[46, null]"), 2, "hash_ids[1]", "Expected `int`, got `null`"),
         ("m.jsonl", MOONCAKE.replace('"input_length": 600, ', ""), 2, "input_length", "missing required field"),
         ("m.jsonl", MOONCAKE.replace("[46, 57]", "[46, 57, 58]"), 2, "hash_ids", "3 ids, but 600 tokens are 2 blocks"),
+        ("m.jsonl", MOONCAKE.replace("600", "10000001"), 2, "input_length", "Expected `int` <= 10000000"),
         ("m.jsonl", MOONCAKE + "{", 3, None, "truncated"),
+        ("m.jsonl", MOONCAKE + '{"x": ' + "[" * 100_000, 3, None, "recursion"),
+        ("s.json", "[" * 100_000, None, None, "recursion"),
         (
             "s.json",
             SHAREGPT.replace('"value": "Go on."', '"text": "?"'),
@@ -147,6 +158,30 @@ def test_what_is_wrong_is_told_with_file_line_and_field(trace, name, text, line,
     assert problem in raised.value.problem
     assert str(raised.value).startswith(str(path))
     assert line is None or f"line {line}" in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["mooncake", "sharegpt"])
+def test_a_byte_order_mark_is_passed_over(trace, kind):
+    name, text = SAMPLES[kind]
+    assert read_trace(trace("\ufeff" + text, name)) == read_trace(trace(text, name))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [("a.csv", AZURE.replace(",396,", ",é,"), 3), ("x.csv", "é", 1), ("s.json", SHAREGPT.replace("Go", "é"), 15)],
+)
+def test_what_is_not_in_utf8_is_told_with_its_line(tmp_path, name, text, line):
+    path = tmp_path / name
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(BadTrace, match=r"utf-8|UTF-8") as raised:
+        read_trace(path)
+    assert raised.value.line == line
+
+
+def test_prompts_made_impossibly_long_are_refused(trace):
+    made_longer = ClassTrace(name="trace.csv", longer=1e300)
+    with pytest.raises(BadTrace, match=r"1e\+300 times longer"):
+        read_sources([Source(trace(AZURE), slo_class="chat", trace=made_longer)])
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

@@ -141,6 +141,20 @@ def test_a_log_that_cannot_be_used_is_named_with_what_is_wrong(tmp_path, capsys,
     assert problem in told
 
 
+def test_a_profile_that_could_not_be_named_or_written_is_told(log, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([str(log), "--name", "mine", "--output", str(tmp_path / "mine")])
+    assert "must be a .json file" in capsys.readouterr().err
+    assert main([str(log), "--name", "mine", "--output", str(log / "mine.json")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_an_engine_of_small_steps_has_no_more_slots_than_its_steps_have_tokens(log, tmp_path):
+    output = tmp_path / "mine.json"
+    assert main([str(log), "--name", "mine", "--max-step-tokens", "64", "--output", str(output)]) == 0
+    assert load_profile(output).max_slots == 64
+
+
 def test_a_log_too_short_to_judge_is_refused(log, tmp_path, capsys):
     path = tmp_path / "short.jsonl"
     path.write_bytes(b"\n".join(log.read_bytes().splitlines()[:50]))

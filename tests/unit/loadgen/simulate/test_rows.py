@@ -73,3 +73,17 @@ def test_nothing_can_befall_an_engine_that_there_is_not():
 def test_what_befalls_needs_an_engine_an_instant_and_a_factor(text):
     with pytest.raises((ValueError, argparse.ArgumentTypeError)):
         parse_slow(text)
+
+
+def test_nothing_befalls_an_engine_before_it_joins():
+    join, profile = Join(2.0, "", "h100-llama3.1-8b"), Member("h100-llama3.1-8b")
+    with pytest.raises(ImpossibleLoad, match=r"'h100-llama3\.1-8b-2' at 1 s: it joins at 2 s"):
+        planned_fleet([profile], [Die(1.0, "h100-llama3.1-8b-2"), join])
+    at_once = planned_fleet([profile], [Die(2.0, "h100-llama3.1-8b-2"), join])
+    assert [type(incident) for incident in at_once.incidents] == [Join, Die]
+
+
+def test_a_run_that_is_over_as_it_begins_brought_nothing():
+    dead = scenario("one", incidents=(Die(0.0, "one"),))
+    run = score_run(0, simulate(dead, [request(0.0)], 0))
+    assert (run.duration_s, run.goodput_per_s, run.tokens_per_s) == (0.0, 0.0, 0.0)
