@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import math
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -26,6 +27,7 @@ from infra.native.ports import free_ports
 from infra.native.system import NativeSystem
 from loadgen.benchmarks.written import write_report
 from loadgen.client import open_session
+from loadgen.commands.status import TERMINATED
 from loadgen.engines import read_model
 from loadgen.live import run_once
 from loadgen.load import Arrivals, Settings
@@ -75,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sustained", type=float, default=60.0, help="seconds that 256 streams run (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("runs/bench-lens.json"), help="%(default)s")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that no system is left behind
     planning = measure_planning(running=256, waiting=256)
     few = asyncio.run(measure_streaming(64, options.seconds))
     many = asyncio.run(measure_streaming(256, options.sustained))

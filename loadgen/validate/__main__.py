@@ -7,6 +7,7 @@ is fitted to the steps of every second block of a run, and what arrived in the o
 import argparse
 import asyncio
 import contextlib
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,16 +19,18 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.native.fleet import REAL, chosen_engines
-from infra.native.system import NativeSystem
+from infra.native.system import NativeSystem, SystemFailed
+from loadgen.arguments import positive_int
 from loadgen.benchmarks.written import write_report
-from loadgen.commands.status import FAILED, INVALID
+from loadgen.commands.status import FAILED, INVALID, TERMINATED
+from loadgen.engines import NoSystem
 from loadgen.fit_profile.profile import Limits, fit_profile
 from loadgen.fit_profile.telemetry import logged_steps
 from loadgen.outcome import Outcome
 from loadgen.score import score
 from loadgen.simulate.hardware import Hardware, hardware_by_profile
 from loadgen.stored_telemetry import read_telemetry
-from loadgen.validate.compare import Gap, Tolerance, gaps
+from loadgen.validate.compare import Gap, Incomparable, Tolerance, gaps
 from loadgen.validate.loads import EMULATED, LLAMACPP, Load
 from loadgen.validate.systems import READY_WITHIN_S, RealRun, run_on, system_for
 from loadgen.validate.twin import judged, scenario_of, simulated_run
@@ -69,8 +72,13 @@ class Comparison(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, show, write; returns the exit status."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that no fleet is left behind
     console = Console()
-    comparisons = [asyncio.run(_COMPARE[name](options.seeds, console)) for name in options.names or _COMPARE]
+    try:
+        comparisons = [asyncio.run(_COMPARE[name](range(options.seeds), console)) for name in options.names or _COMPARE]
+    except (Incomparable, NoSystem, SystemFailed) as error:
+        console.print(str(error), style="red", markup=False)
+        return FAILED
     for comparison in comparisons:
         console.print(_table(comparison))
     write_report({comparison.name: _as_json(comparison) for comparison in comparisons}, options.report)
@@ -175,17 +183,19 @@ def _table(comparison: Comparison) -> Table:
     return table
 
 
+def _known(name: str) -> str:
+    if name not in _COMPARE:
+        raise argparse.ArgumentTypeError(f"no comparison {name!r}; there are {', '.join(_COMPARE)}")
+    return name
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m loadgen.validate",
         description="Sends one load to a real system and to its simulated twin, and compares what clients saw.",
     )
-    parser.add_argument(
-        "names", nargs="*", choices=(*_COMPARE, []), metavar="NAME", help=f"{' or '.join(_COMPARE)}; both"
-    )
-    parser.add_argument(
-        "--seeds", type=lambda text: range(int(text)), default=range(1), metavar="N", help="real runs (1)"
-    )
+    parser.add_argument("names", nargs="*", type=_known, metavar="NAME", help=f"{' or '.join(_COMPARE)}; both")
+    parser.add_argument("--seeds", type=positive_int, default=1, metavar="N", help="real runs (%(default)s)")
     parser.add_argument("--report", type=Path, default=Path("runs/validate-simulator.json"), help="%(default)s")
     return parser
 
