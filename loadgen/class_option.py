@@ -10,6 +10,7 @@ import msgspec
 
 from loadgen.arguments import positive_float, positive_int
 from loadgen.load import ImpossibleLoad
+from loadgen.score import ALL
 from loadgen.sources import Source
 from loadgen.workload import ClassTrace, TrafficClass
 from shared.slo import Slo
@@ -49,7 +50,12 @@ def parse_class(text: str) -> ClassOption:
     name, _, rest = text.partition(":")
     if not name:
         raise argparse.ArgumentTypeError("a class needs a name")
-    told = dict(_pair(pair) for pair in rest.split(",") if pair)
+    if name == ALL:
+        raise argparse.ArgumentTypeError(f"{ALL!r} is what all classes together are called")
+    pairs = [_pair(pair) for pair in rest.split(",") if pair]
+    told = dict(pairs)
+    if len(told) < len(pairs):
+        raise argparse.ArgumentTypeError(f"class {name!r} has a key twice")
     if "share" in told and "rate" in told:
         raise argparse.ArgumentTypeError(f"class {name!r} has a share or a rate, not both")
     if "trace" not in told and (of_trace := told.keys() & _LENGTHS):

@@ -33,12 +33,13 @@ async def send_in_turn(
     outcomes: list[Outcome] = []
 
     async def work() -> None:
-        for request in dealt:
+        for number, request in enumerate(dealt):
+            if number:
+                await asyncio.sleep(think_s)  # not after the last answer: that would count as time of the run
             arrived = msgspec.structs.replace(request, arrival_s=time.monotonic() - started_at_s)
             outcome = await send(arrived)
             ended(outcome)
             outcomes.append(outcome)
-            await asyncio.sleep(think_s)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(clients):

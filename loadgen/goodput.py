@@ -11,6 +11,8 @@ import msgspec
 
 from loadgen.student import Estimate, estimate
 
+ROUNDING = 1e-9
+"""Of a mean of fractions that is exactly the target."""
 STEP = 2.0
 """While only one side is known, the rate goes by this factor."""
 
@@ -94,7 +96,7 @@ def search_goodput(
         if measured.spoiled is not None:
             return found(f"at {rate_per_s:.4g} requests/s the measurement was spoiled: {measured.spoiled}")
         attainment = estimate(measured.attainments)
-        points.append(Point(rate_per_s, attainment, attainment.mean >= target))
+        points.append(Point(rate_per_s, attainment, attainment.mean >= target - ROUNDING))
         kept_per_s, fails_at_per_s = _bracket(points)
         if fails_at_per_s is None:
             if rate_per_s >= highest_per_s:

@@ -119,7 +119,14 @@ def _replayed(settings: Settings, trace: Sequence[TraceRequest], rng: np.random.
     if settings.sample is Sample.DRAW:
         raise ImpossibleLoad("requests drawn at random have no arrivals of their own: sample them another way")
     whole = _overlaid(settings, trace) if settings.has_class_traces else _short(settings, trace)
-    return sampled(whole, settings.requests or len(whole), settings.sample, rng)
+    return sampled(_enough(settings, whole), settings.requests or len(whole), settings.sample, rng)
+
+
+def _enough(settings: Settings, trace: tuple[TraceRequest, ...]) -> tuple[TraceRequest, ...]:
+    """A shorter run than was asked for would be over before any queue has built."""
+    if settings.requests is not None and settings.requests > len(trace):
+        raise ImpossibleLoad(f"{settings.source} has {len(trace):,} requests, not {settings.requests:,}")
+    return trace
 
 
 def _asked(
@@ -128,6 +135,8 @@ def _asked(
     """Some of a trace whose instants do not matter; where classes have their own, each from that of a class drawn first."""
     if not settings.has_class_traces:
         short = _short(settings, trace)
+        if settings.sample is not Sample.DRAW:
+            short = _enough(settings, short)
         return sampled(short, settings.requests or len(short), settings.sample, rng)
     if settings.sample is not Sample.DRAW or settings.requests is None:
         raise ImpossibleLoad("from traces of several classes requests are drawn, or all are replayed")

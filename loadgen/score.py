@@ -70,8 +70,9 @@ def score_groups(outcomes: Sequence[Outcome]) -> Mapping[tuple[str, str], Score]
     """Scores by engine and class, in order of name, and of `ALL` together; requests that no engine took are under "none"."""
     by_engine_and_class = _grouped(outcomes, lambda outcome: (outcome.engine or "none", outcome.request.slo.name))
     by_class = _grouped(outcomes, lambda outcome: (ALL, outcome.request.slo.name))
-    groups = {**by_engine_and_class, **by_class, (ALL, ALL): outcomes}
-    return {key: score(members) for key, members in groups.items()}
+    groups = {**by_engine_and_class, **by_class}
+    groups.pop((ALL, ALL), None)  # whatever is called so: the total comes last
+    return {key: score(members) for key, members in {**groups, (ALL, ALL): outcomes}.items()}
 
 
 def _grouped(

@@ -102,6 +102,8 @@ async def _search(options: argparse.Namespace, console: Console) -> Search:
         settings = load_settings(options, options.model or await read_model(session, options.url))
         if settings.arrivals in (Arrivals.CLOSED, Arrivals.RAMP):
             raise ImpossibleLoad(f"{settings.arrivals} arrivals have no rate to search for")
+        if options.lowest > options.highest:
+            raise ImpossibleLoad(f"--lowest {options.lowest:g} is above --highest {options.highest:g}")
         search = search_goodput(
             settings.rate_per_s or 1.0,
             lowest_per_s=options.lowest,
@@ -119,7 +121,7 @@ async def _search(options: argparse.Namespace, console: Console) -> Search:
             at_rate = _at_rate(settings, rate_per_s, duration_s)
             of_rate = await _measure(session, at_rate, trace, options.repeats, console)
             reports += of_rate
-            spoiled = next((overload for report in of_rate for overload in report.overloads), None)
+            spoiled = next(filter(None, map(_spoiled, of_rate)), None)
             try:
                 rate_per_s = search.send(Measured(tuple(r.total.attainment for r in of_rate), spoiled))
             except StopIteration as found:
@@ -129,6 +131,13 @@ async def _search(options: argparse.Namespace, console: Console) -> Search:
                     goodput=found.value,
                     reports=tuple(reports),
                 )
+
+
+def _spoiled(report: Report) -> str | None:
+    """Why a run says nothing about its rate, if so: a server that answers nothing is no slow one."""
+    if report.overloads:
+        return report.overloads[0]
+    return None if report.total.ended_well else report.problems[0]
 
 
 def _at_rate(settings: Settings, rate_per_s: float, duration_s: float | None) -> Settings:
@@ -152,6 +161,6 @@ async def _measure(
             highlight=False,
         )
         reports.append(report)
-        if report.overloads:
+        if _spoiled(report) is not None:
             break
     return reports

@@ -92,7 +92,8 @@ class _Run:
         self._outcomes: list[Outcome] = []
         self._note_outcome = note
         self._to_come = 0
-        engine_seeds, draws, self._balancer = np.random.default_rng(seed).spawn(3)
+        # The load of this seed is drawn from the first three: a balancer that replays one sorts requests by their place there.
+        engine_seeds, draws, _, self._balancer = np.random.default_rng(seed).spawn(4)
         names = sorted([*scenario.engines, *(i.engine for i in scenario.incidents if isinstance(i, Join))])
         self._seed_of = dict(zip(names, engine_seeds.integers(0, MOST_SEED, len(names)).tolist(), strict=True))
         engines = [self._engine(name, hardware) for name, hardware in scenario.engines.items()]

@@ -38,6 +38,8 @@ def test_rates_are_shares_and_add_up_to_the_rate():
     ("text", "problem"),
     [
         ("chat:ttft=1", "no key 'ttft'"),
+        ("all:ttft_ms=1", "'all' is what all classes together are called"),
+        ("chat:ttft_ms=1,ttft_ms=2", "class 'chat' has a key twice"),
         ("chat:ttft_ms=0", "ttft_ms is not above 0: '0'"),
         ("chat:ttft_ms=soon", "soon"),
         ("chat:trace=a.csv,cut_prompt_tokens=1.5", "cut_prompt_tokens is not a whole number above 0"),

@@ -38,3 +38,13 @@ async def test_arrivals_are_the_instants_at_which_a_client_was_ready() -> None:
     first, second, third = (outcome.request.arrival_s for outcome in outcomes)
     assert second - first >= 0.03
     assert third - second >= 0.03
+
+
+async def test_a_run_is_over_with_its_last_answer_however_long_clients_would_think() -> None:
+    async def send(request: Request) -> Outcome:
+        await asyncio.sleep(0.01)
+        return Outcome(request=request, sent_s=request.arrival_s)
+
+    began_s = time.monotonic()
+    await send_in_turn(REQUESTS[:3], send, lambda _: None, started_at_s=began_s, clients=3, think_s=60.0)
+    assert time.monotonic() - began_s < 30.0

@@ -76,7 +76,7 @@ def test_drawn_lengths_may_be_more_than_the_trace_has():
 
 def test_prompts_that_share_blocks_in_the_trace_share_them_in_the_load():
     trace = (TraceRequest(0.0, 600, 5, (7, 8)), TraceRequest(1.0, 700, 5, (7, 9)))
-    one, other = (request.prompt_text.split() for request in draw_load(replay(), trace))
+    one, other = (request.prompt_text.split() for request in draw_load(replay(requests=None), trace))
     assert one[:512] == other[:512]
     assert one[512:600] != other[512:600]
 
@@ -94,7 +94,9 @@ def test_classes_are_drawn_in_their_shares():
 
 def test_turns_of_a_session_begin_alike_and_say_whose_they_are():
     turns = [TraceRequest(float(at), tokens, 5, session="s") for at, tokens in enumerate((100, 250, 180))]
-    requests = draw_load(replay(), (*turns, TraceRequest(3.0, 100, 5, session="t"), TraceRequest(4.0, 100, 5)))
+    requests = draw_load(
+        replay(requests=None), (*turns, TraceRequest(3.0, 100, 5, session="t"), TraceRequest(4.0, 100, 5))
+    )
     first, second, third, of_other, alone = (request.prompt_text.split() for request in requests)
     assert second[:100] == third[:100] == first
     assert second[:180] == third
@@ -105,7 +107,8 @@ def test_turns_of_a_session_begin_alike_and_say_whose_they_are():
 @pytest.mark.parametrize(
     ("told", "trace", "problem"),
     [
-        (replay(), LENGTHS, "t.csv has lengths, but no arrivals"),
+        (replay(requests=None), LENGTHS, "t.csv has lengths, but no arrivals"),
+        (replay(requests=len(LENGTHS) + 1), LENGTHS, f"t.csv has {len(LENGTHS)} requests, not {len(LENGTHS) + 1}"),
         (replay(sample=Sample.DRAW), TRACE, "no arrivals of their own"),
         (replay(rate_per_s=1.0, requests=1), TRACE, "one instant"),
         (replay(most_prompt_tokens=5), TRACE, "no request of t.csv is within the limits"),

@@ -91,3 +91,10 @@ def test_groups_are_each_engine_and_class_then_each_class_then_all() -> None:
     ]
     assert groups[ALL, "batch"].offered == 3
     assert groups[ALL, ALL].offered == 4
+
+
+def test_the_total_is_of_all_whatever_a_class_or_an_engine_is_called() -> None:
+    outcomes = [an_outcome(engine=ALL, slo=Slo(name=ALL)), an_outcome(engine="b", slo=Slo(name="z"))]
+    groups = score_groups(outcomes)
+    assert list(groups)[-1] == (ALL, ALL)
+    assert groups[ALL, ALL].offered == 2

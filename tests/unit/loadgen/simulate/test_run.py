@@ -1,12 +1,13 @@
 """Runs as a whole: repeatable to the bit, learning what they are not told, alike for every policy and planner."""
 
 import msgspec
+import numpy as np
 import pytest
 
 from loadgen.load import Settings, draw_load
 from loadgen.simulate.fleet import Slow
 from loadgen.simulate.hardware import hardware_by_profile
-from loadgen.simulate.run import ORACLE, Knows, Scenario, Simulated, simulate
+from loadgen.simulate.run import ORACLE, Knows, Scenario, Simulated, _Run, simulate
 from services.engine.profile import load_profile
 from services.prism.policies import POLICIES
 
@@ -58,3 +59,10 @@ def test_whoever_knows_the_truth_foresees_from_the_start():
     ended = run(msgspec.structs.replace(FLEET, knows=Knows.TRUE, instant=True)).outcomes
     pairs = [(o.predicted_tpot_s, o.tpot_s) for o in ended if o.predicted_tpot_s is not None and o.tpot_s is not None]
     assert sum(predicted_s < 2 * actual_s for predicted_s, actual_s in pairs) > 50
+
+
+def test_which_replica_takes_a_request_has_nothing_to_do_with_how_the_load_was_drawn():
+    load_draws = np.random.default_rng(7).spawn(3)[2].integers(0, 10_000, 400)
+    balancer = _Run(FLEET, 7, lambda _outcome: None)._balancer
+    replicas = balancer.integers(0, 2, 400)
+    assert 0.4 < np.mean(replicas == load_draws * 2 // 10_000) < 0.6
