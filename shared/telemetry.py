@@ -27,7 +27,7 @@ class StepReport(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
     attention_work: float
     """Σ cᵢ(kᵢ + cᵢ/2) over prefill chunks, tokens²: chunk of cᵢ tokens behind kᵢ in the cache."""
     planned_ms: float
-    """The step time that the planner aimed for."""
+    """The longest step that routers were told to reckon with; what bounded this one is in no report."""
     predicted_ms: float
     """The step time that lens's model foresaw for this very batch."""
     duration_ms: float

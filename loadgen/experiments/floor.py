@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
 from loadgen.arguments import positive_int
@@ -45,6 +46,9 @@ SLOWNESS = 1.8
 
 # Milliseconds a step, from step logs and published fits; the KV capacity is what memory leaves beside the weights.
 H100_32B = hardware_by_law("h100-qwq-32b", Law(17.4, 0.0, 0.0557, 8.8e-5), kv_tokens=150_000)
+ONE_ENGINE = Scenario(
+    engines={"engine": "h100"}, hardware={"h100": H100_32B}, policy="round-robin", max_waiting=UNBOUNDED
+)
 FLEET = {
     "h100": hardware_by_law("h100", Law(5.2, 0.214, 0.0241, 5e-5), kv_tokens=426_816),
     "a100": hardware_by_law("a100", Law(9.7, 0.5, 0.0708, 8.5e-5), kv_tokens=426_816),
@@ -60,15 +64,7 @@ def engine_cells(traces: Path, requests: int, *, smoke: bool) -> list[Cell]:
             workload=workload,
             rate=rate,
             draw=partial(draw_workload, traces, workload, rate, requests),
-            scenario=Scenario(
-                engines={"engine": "h100"},
-                hardware={"h100": H100_32B},
-                planner=planner,
-                policy="round-robin",
-                knows=Knows.TRUE,
-                instant=True,
-                max_waiting=UNBOUNDED,
-            ),
+            scenario=msgspec.structs.replace(ONE_ENGINE, planner=planner, knows=Knows.TRUE, instant=True),
         )
         for workload, rates in ENGINE_LOADS.items()
         for rate in (rates[:1] if smoke else rates)

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
 from loadgen.arguments import positive_int
-from loadgen.experiments.floor import H100_32B, SEEDS, UNBOUNDED
+from loadgen.experiments.floor import ONE_ENGINE, SEEDS
 from loadgen.experiments.lens_page import page
 from loadgen.experiments.workloads import draw_workload
 from loadgen.simulate.experiment import Cell, run_cells, write_rows
-from loadgen.simulate.run import Scenario
 from loadgen.traces import BadTrace
 
 ROWS = Path("runs/exp-lens.jsonl")
@@ -44,14 +44,7 @@ def cells(traces: Path, requests: int, *, smoke: bool) -> list[Cell]:
             workload=workload,
             rate=rate,
             draw=partial(draw_workload, traces, workload, rate, requests),
-            scenario=Scenario(
-                engines={"engine": "h100"},
-                hardware={"h100": H100_32B},
-                planner=planner,
-                policy="round-robin",
-                delay_s=TELEMETRY_DELAY_S,
-                max_waiting=UNBOUNDED,
-            ),
+            scenario=msgspec.structs.replace(ONE_ENGINE, planner=planner, delay_s=TELEMETRY_DELAY_S),
         )
         for workload, rates in LOADS.items()
         for rate in (rates[:1] if smoke else rates)

@@ -71,7 +71,7 @@ Planner = Callable[[Queue, StepModel, PlanLimits], tuple[Allotment, ...]]
 
 def decodes_of(running: Iterable[Sequence], most: int) -> tuple[Allotment, ...]:
     """A token for each sequence that can decode, as far as they go."""
-    decoding = (s for s in running if not s.prefill_tokens_left and s.draws < s.max_output_tokens)
+    decoding = (s for s in running if s.can_decode)
     return tuple([sequence.decode for sequence in islice(decoding, most)])
 
 

@@ -24,11 +24,8 @@ PROBE_TOKENS = 512
 PATIENCE_S = 30.0
 """After it should have had its first token, a prompt that waits is let in before all others."""
 
-
 EMPTY = StepShape(0, 0)
 Sequences = list[Sequence]
-
-
 _DUE_S, _PACE_S = attrgetter("due_s"), attrgetter("pace_s")
 _ARRIVAL_S, _RUNS_UNTIL_S = attrgetter("arrival_s"), attrgetter("runs_until_s")
 _CACHED_TOKENS, _MISSED_FIRST = attrgetter("cached_tokens"), attrgetter("missed_first")
@@ -90,6 +87,7 @@ class _Step:
     def run_decodes(self) -> Promise:
         """A token for every answer whose targets can be kept, and for others where that breaks none."""
         starts_s, most = self._queue.starts_s, self._limits.max_step_tokens
+        # As `can_decode` says; a call for each of hundreds would take as long as the rest.
         decodes = [s for s in self._queue.running if not s.prefill_tokens_left and s.draws < s.max_output_tokens]
         if len(decodes) > most:
             decodes = sorted(decodes, key=_RUNS_UNTIL_S)[:most]
