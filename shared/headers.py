@@ -17,3 +17,12 @@ PREDICTED_TPOT_MS = "x-synergy-predicted-tpot-ms"
 
 ROUTE_REASON = "x-synergy-route-reason"
 """Router → client: why that engine."""
+
+PRIORITY = "x-synergy-priority"
+"""Client → router → lens: a whole number; a request of a higher one is served before all of lower ones. 0 unless told."""
+
+TENANT = "x-synergy-tenant"
+"""Router → lens: whose request it is. What is short is shared among tenants; cached text is shared within one only."""
+
+RELEGATED = "x-synergy-relegated"
+"""Lens → router → client: `true` where the prompt could not be on time and was served behind those that could."""

@@ -33,13 +33,16 @@ class Sequence:
     once every step sent has run; `output_ids` holds only what has come back.
 
     Attributes:
+        priority: those of a higher one are served first, whatever is due.
+        tenant: whose it is; what is short is shared among tenants, and cached text within one.
+        relegated: whether it was served behind those that could be on time.
         due_s: by when its next token not yet sent for must be there to keep its targets: the first by the TTFT target, the
             n-th behind it n TPOT targets after the first, however early or late those between came.
         pace_s: its TPOT target, or less where the E2E target demands it.
         decode: what it runs in any step that decodes it; made once, since a step has hundreds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a request has as many
         self,
         *,
         request_id: str,
@@ -49,6 +52,8 @@ class Sequence:
         end_ids: frozenset[int],
         slo: Slo,
         arrival_s: float,
+        priority: int = 0,
+        tenant: str = "",
     ) -> None:
         self.request_id = request_id
         self.prompt_ids = prompt_ids
@@ -57,6 +62,8 @@ class Sequence:
         self.end_ids = end_ids
         self.slo = slo
         self.arrival_s = arrival_s
+        self.priority = priority
+        self.tenant = tenant
         self.pace_s = slo.tpot_s or REFERENCE_TPOT_S
         first_by_e2e_s = None if slo.e2e_s is None else FIRST_SHARE_OF_E2E * slo.e2e_s
         self.due_s = arrival_s + _earliest(slo.ttft_s, first_by_e2e_s, otherwise=REFERENCE_TTFT_S)
@@ -76,6 +83,7 @@ class Sequence:
         """When the last step sent that carries it is foreseen to end."""
         self._first_due_s = self.due_s
         self._first_token_s: float | None = None
+        self.relegated = False
         self.missed_first = False
         """Whether its first token came, or is foreseen to come, later than was promised."""
 
