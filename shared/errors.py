@@ -9,13 +9,18 @@ ApiError
  └─ Unavailable        503  nothing can answer now
 """
 
+import math
 from collections.abc import Mapping
 
 import msgspec
 
 
 class ApiError(Exception):
-    """Attributes as in OpenAI's error body; `headers` go with the response."""
+    """Attributes as in OpenAI's error body; `headers` go with the response.
+
+    Args:
+        retry_after_s: when to try again, where that may help; goes into the headers.
+    """
 
     status = 500
     type = "server_error"
@@ -28,17 +33,25 @@ class ApiError(Exception):
         param: str | None = None,
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
         self.code = code or type(self).code
-        self.headers = dict(headers or {})
+        self.headers = {**_retry_headers(retry_after_s), **(headers or {})}
 
     def body(self) -> bytes:
         """The JSON body `{"error": {"message", "type", "param", "code"}}`."""
         error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
         return msgspec.json.encode({"error": error})
+
+
+def _retry_headers(retry_after_s: float | None) -> dict[str, str]:
+    """The standard header in whole seconds, and the one that OpenAI's clients prefer."""
+    if retry_after_s is None:
+        return {}
+    return {"retry-after": str(math.ceil(retry_after_s)), "retry-after-ms": str(math.ceil(retry_after_s * 1e3))}
 
 
 class BadRequest(ApiError):

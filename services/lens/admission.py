@@ -1,7 +1,19 @@
-"""Whether a request can be run here at all, and with which limits; said before it waits."""
+"""Whether a request can be run here at all, and with which limits; said before it waits. And what a refusal says."""
 
-from shared.errors import BadRequest, NotFound, Overloaded
+from collections.abc import Callable
+
+from services.lens.budget import prefill_budget_tokens
+from services.lens.plan import PlanLimits
+from services.lens.scheduler import Load
+from shared.errors import BadRequest, NotFound, Overloaded, Unavailable
 from shared.step import EngineInfo
+from shared.steptime import StepModel, StepShape
+
+LEAST_QUEUE_WAIT_S = 0.1
+MOST_QUEUE_WAIT_S = 30.0
+"""No client is told to come back sooner, or later: a queue that empties may take in others first, and a model may err."""
+ELSEWHERE_AFTER_S = 1.0
+"""When to come back where this server cannot know: it is leaving, or its engine is away."""
 
 
 def check_model(requested: str, served: str) -> None:
@@ -11,10 +23,53 @@ def check_model(requested: str, served: str) -> None:
         raise NotFound(message, param="model", code="model_not_found")
 
 
-def check_queue(waiting_requests: int, max_waiting: int) -> None:
-    """Raises Overloaded where the queue is full."""
+def check_queue(
+    waiting_requests: int, max_waiting: int, wait_s: Callable[[], float] = lambda: LEAST_QUEUE_WAIT_S
+) -> None:
+    """Raises Overloaded where the queue is full.
+
+    Args:
+        wait_s: when there may be room; asked only where there is none.
+    """
     if waiting_requests >= max_waiting:
-        raise Overloaded(f"{waiting_requests} requests are waiting already", headers={"retry-after": "1"})
+        message = f"the queue is full: {waiting_requests} requests are waiting, and at most {max_waiting} may"
+        raise Overloaded(message, code="queue_full", retry_after_s=wait_s())
+
+
+def queue_wait_s(load: Load, model: StepModel, limits: PlanLimits) -> float:
+    """How long the engine takes to compute the prompts that wait, in steps as large as the target lets them be beside
+    the answers that run; within bounds."""
+    decodes = StepShape(load.decode_seqs, load.decode_seqs, load.kv_tokens)
+    chunk_tokens = prefill_budget_tokens(
+        model,
+        decodes,
+        target_s=limits.target_s,
+        most_tokens=max(min(load.waiting_prefill_tokens, limits.max_step_tokens - load.decode_seqs), 0),
+        least_tokens=limits.least_prefill_tokens,
+        cached_tokens=0,
+    )
+    if not chunk_tokens:
+        return LEAST_QUEUE_WAIT_S
+    step = StepShape(
+        batch_size=load.decode_seqs + 1,
+        num_tokens=load.decode_seqs + chunk_tokens,
+        kv_tokens=load.kv_tokens,
+        attention_work=chunk_tokens**2 / 2,
+        prefill_seqs=1,
+    )
+    wait_s = load.waiting_prefill_tokens / chunk_tokens * float(model.step_time_s(step))
+    return min(max(wait_s, LEAST_QUEUE_WAIT_S), MOST_QUEUE_WAIT_S)
+
+
+def draining() -> Unavailable:
+    """What is said by a server that takes nothing new."""
+    message = "this server is leaving and takes no new requests"
+    return Unavailable(message, code="draining", retry_after_s=ELSEWHERE_AFTER_S)
+
+
+def engine_away() -> Unavailable:
+    """What is said to those whose answer has not begun."""
+    return Unavailable("the engine of this server is away", code="engine_away", retry_after_s=ELSEWHERE_AFTER_S)
 
 
 def check_length(least_tokens: int, info: EngineInfo, param: str) -> None:

@@ -44,7 +44,8 @@ def create_app(
     """The application; it owns nothing that it serves."""
     app = FastAPI(title="LENS", docs_url=None, redoc_url=None, openapi_url=None)
     for path, handle in (("/v1/completions", frontend.complete), ("/v1/chat/completions", frontend.chat)):
-        app.router.routes.append(Route(path, Endpoint(handle, max_body_bytes=max_body_bytes), methods=["POST"]))
+        endpoint = Endpoint(handle, metrics.count_refusal, max_body_bytes=max_body_bytes)
+        app.router.routes.append(Route(path, endpoint, methods=["POST"]))
     app.add_exception_handler(ApiError, _say_api_error)
     app.add_exception_handler(HTTPException, _say_http_error)
     app.add_exception_handler(Exception, _say_internal_error)
@@ -83,8 +84,15 @@ def create_app(
 class Endpoint:
     """One generation endpoint, bare ASGI: reads the request, answers it, and sees a client that leaves."""
 
-    def __init__(self, handle: Callable[[Call, Send], Coroutine[Any, Any, None]], *, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        handle: Callable[[Call, Send], Coroutine[Any, Any, None]],
+        count_refusal: Callable[[ApiError], None],
+        *,
+        max_body_bytes: int,
+    ) -> None:
         self._handle = handle
+        self._count_refusal = count_refusal
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,6 +105,7 @@ class Endpoint:
         except ClientGone:
             pass  # its generation has ended as cancelled, and is reported
         except ApiError as error:
+            self._count_refusal(error)
             await refuse(send, error, request_id)
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
-from services.lens.admission import check_length, check_model, check_queue, output_limit_tokens
+from services.lens.admission import check_length, check_model, check_queue, draining, output_limit_tokens
 from services.lens.answer import Answer, FinishReason
 from services.lens.generation import Foreseen, Generation
 from services.lens.loop import StepLoop
@@ -19,8 +19,9 @@ from services.lens.tokenizer import TextModel
 from shared import headers
 from shared.api import AnyRequest, ChatRequest, Usage, decode_chat, decode_completion
 from shared.asgi import EVENT_STREAM, Send, end, end_with_error, more, respond, start
-from shared.errors import ApiError, BadRequest, Unavailable
+from shared.errors import ApiError, BadRequest
 from shared.slo import slo_from_headers
+from shared.standing import standing_from_headers
 from shared.step import EngineInfo, Sampling
 from shared.telemetry import Outcome, Report
 
@@ -79,9 +80,7 @@ class Frontend:
         Raises:
             Unavailable: it has not answered yet, or is away.
         """
-        if self._loop.scheduler is None or not self._loop.serving.is_set():
-            raise Unavailable("the engine is away", headers={"retry-after": "1"})
-        return self._loop.scheduler.info
+        return self._loop.serving_scheduler.info
 
     async def complete(self, call: Call, send: Send) -> None:
         """Answer `POST /v1/completions`."""
@@ -112,18 +111,19 @@ class Frontend:
             else:
                 text = "".join([text async for text in self._texts(generation, ticket.text)])
                 body = ticket.answer.body(text, _finish_reason(ticket), _usage(generation))
-                await respond(send, HTTPStatus.OK, body, _echoed(ticket))
+                await respond(send, HTTPStatus.OK, body, _told(ticket))
 
     def _admit(self, request: AnyRequest, prompt_ids: tuple[int, ...], call: Call) -> Ticket:
         info = self.info
         if self.draining:
-            raise Unavailable("this server is leaving", headers={"retry-after": "1"})
+            raise draining()
         is_chat = isinstance(request, ChatRequest)
         check_model(request.model, info.model)
         prompt_field = "messages" if is_chat else "prompt"
         limit_tokens = output_limit_tokens(prompt_ids, request.output_limit, info, prompt_field)
-        slo, foreseen, dispatch = slo_from_headers(call.headers), _foreseen(call.headers), _dispatch(call.headers)
-        check_queue(self._loop.waiting_requests, self._max_waiting)
+        slo, standing = slo_from_headers(call.headers), standing_from_headers(call.headers)
+        foreseen, dispatch = _foreseen(call.headers), _dispatch(call.headers)
+        check_queue(self._loop.waiting_requests, self._max_waiting, self._loop.queue_wait_s)
         sequence = Sequence(
             request_id=call.request_id,
             prompt_ids=prompt_ids,
@@ -132,6 +132,8 @@ class Frontend:
             end_ids=frozenset() if request.ignore_eos else self._text_model.end_ids,
             slo=slo,
             arrival_s=call.arrival_s,
+            priority=standing.priority,
+            tenant=standing.tenant,
         )
         answer = Answer(call.request_id, info.model, is_chat=is_chat, include_usage=request.include_usage)
         text = TextStream(self._text_model.tokenizer, request.stop_strings)
@@ -151,15 +153,14 @@ class Frontend:
 
     async def _stream(self, ticket: Ticket, generation: Generation, send: Send) -> None:
         """The response begins with the first event, so an engine that fails before it still gives a status."""
-        started = False
         try:
             async for event in self._events(ticket, generation):
-                if not started:
-                    await start(send, HTTPStatus.OK, {"content-type": EVENT_STREAM, **_echoed(ticket)})
-                    started = True
+                if not generation.begun:
+                    generation.begun = True
+                    await start(send, HTTPStatus.OK, {"content-type": EVENT_STREAM, **_told(ticket)})
                 await more(send, event)
         except ApiError as error:
-            if not started:
+            if not generation.begun:
                 raise
             await end_with_error(send, error)
         else:
@@ -221,8 +222,10 @@ def _foreseen(request_headers: Mapping[str, str]) -> Foreseen:
     return Foreseen(**values)
 
 
-def _echoed(ticket: Ticket) -> dict[str, str]:
-    return {headers.REQUEST_ID: ticket.sequence.request_id, "cache-control": "no-cache"}
+def _told(ticket: Ticket) -> dict[str, str]:
+    """The headers of an answer that begins."""
+    relegated = {headers.RELEGATED: "true"} if ticket.sequence.relegated else {}
+    return {headers.REQUEST_ID: ticket.sequence.request_id, "cache-control": "no-cache", **relegated}
 
 
 def _finish_reason(ticket: Ticket) -> FinishReason:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+from services.lens.admission import engine_away
 from services.lens.sequence import Sequence
 from shared.errors import EngineFailed
 from shared.slo import tpot_s
@@ -23,6 +24,9 @@ class Generation:
     def __init__(self, sequence: Sequence) -> None:
         self.sequence = sequence
         self.tokens_read = 0
+        self.begun = False
+        """Whether the client has been sent a part of the answer; from then on no other engine can give it."""
+        self._handed_back = False
         self._first_token_s: float | None = None
         self._last_token_s: float | None = None
         self._tokens: asyncio.Queue[tuple[int, float] | None] = asyncio.Queue()
@@ -35,18 +39,26 @@ class Generation:
         """No token follows; the sequence's outcome says why."""
         self._tokens.put_nowait(None)
 
+    def hand_back(self) -> None:
+        """The engine is away, and another shall answer: what has not been read is not worth reading."""
+        self._handed_back = True
+        self.close()
+
     async def __aiter__(self) -> AsyncIterator[int]:
         """The tokens, to the end.
 
         Raises:
             EngineFailed: the engine could not finish the answer.
+            Unavailable: it was lost before the answer had begun.
         """
-        while (token := await self._tokens.get()) is not None:
+        while (token := await self._tokens.get()) is not None and not self._handed_back:
             token_id, came_back_s = token
             self.tokens_read += 1
             self._first_token_s = came_back_s if self._first_token_s is None else self._first_token_s
             self._last_token_s = came_back_s
             yield token_id
+        if self._handed_back:
+            raise engine_away()
         if self.sequence.outcome is Outcome.FAILED:
             raise EngineFailed("the engine failed while answering")
 
@@ -70,6 +82,7 @@ class Generation:
             ttft_ms=_ms(ttft_s),
             tpot_ms=_ms(per_token_s),
             e2e_ms=e2e_s * 1e3,
+            relegated=sequence.relegated,
         )
 
 

@@ -3,19 +3,19 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import structlog
 
+from services.lens.admission import engine_away, queue_wait_s
 from services.lens.generation import Generation
 from services.lens.plan import PlanLimits, Planner
-from services.lens.scheduler import STEPS_AHEAD, Progress, Scheduler
+from services.lens.scheduler import STEPS_AHEAD, Progress, Scheduler, SentStep
 from services.lens.sequence import Sequence
 from services.lens.step_report import step_report
 from services.lens.synergy import synergy
-from shared.errors import Unavailable
 from shared.lifecycle import Readiness
 from shared.step import EngineInfo, Probe, StepPlan, StepResult
 from shared.steptime import PRIOR, StepModel
@@ -27,6 +27,13 @@ HEARTBEAT_S = 1.0
 LATENESS_S = 1.0
 """Between two questions how late an emulated engine's steps end; its answer is announced within `MOST_LATENESS_AGE_S`."""
 RECONNECT_S = 0.5
+"""Between two tries to open an engine that is away; the first comes at once."""
+HAND_BACK_S = 1.0
+"""An engine that is open again within this was never away. Else those who have been sent nothing yet are handed back, so
+that another engine can answer them."""
+LEAST_ANSWER_TIMEOUT_S = 5.0
+MOST_TIMES_FORESEEN = 10.0
+"""An answer that takes so many times longer than was foreseen, and no less than the least, does not come any more."""
 
 
 class EngineLost(Exception):
@@ -48,6 +55,12 @@ class EngineSession(Protocol):
 
     async def probe(self) -> StepResult:
         """What the engine says of itself now, asked beside what was sent: no step waits for that."""
+
+
+def answer_timeout_s(in_flight: Iterable[SentStep], step_timeout_s: float) -> float:
+    """How long to wait for the answer to the first of these, the others being queued behind it."""
+    foreseen_s = sum(sent.predicted_s for sent in in_flight)
+    return min(step_timeout_s, max(LEAST_ANSWER_TIMEOUT_S, MOST_TIMES_FORESEEN * foreseen_s))
 
 
 class StepLoop:
@@ -82,8 +95,21 @@ class StepLoop:
         self._work = asyncio.Event()
         self._started_s = time.monotonic()
         self._last_answer_s = self._started_s
-        self._lost_s = self._started_s
         self._sent_s: dict[int, float] = {}
+        self._has_answered = False
+        """Whether anything has been answered in this epoch."""
+        self._while_away: tuple[asyncio.TimerHandle, ...] = ()
+
+    @property
+    def serving_scheduler(self) -> Scheduler:
+        """The scheduler of an engine that is there.
+
+        Raises:
+            Unavailable: it is away, or has not answered yet.
+        """
+        if self.scheduler is None or not self.serving.is_set():
+            raise engine_away()
+        return self.scheduler
 
     @property
     def generations_live(self) -> int:
@@ -95,6 +121,10 @@ class StepLoop:
         """Requests that are not in the engine yet."""
         return 0 if self.scheduler is None else len(self.scheduler.waiting)
 
+    def queue_wait_s(self) -> float:
+        """How long the engine takes to compute the prompts that wait now."""
+        return queue_wait_s(self._scheduler.load, self.model, self._limits)
+
     @contextlib.contextmanager
     def generate(self, sequence: Sequence) -> Iterator[Generation]:
         """Let the sequence be answered; leaving the context before its end cancels it.
@@ -102,10 +132,9 @@ class StepLoop:
         Raises:
             Unavailable: the engine is away.
         """
-        if self.scheduler is None or not self.serving.is_set():
-            raise Unavailable("the engine is away", headers={"retry-after": "1"})
+        scheduler = self.serving_scheduler
         generation = self._generations[sequence] = Generation(sequence)
-        self.scheduler.add(sequence)
+        scheduler.add(sequence)
         self._work.set()
         try:
             yield generation
@@ -119,18 +148,24 @@ class StepLoop:
             self._work.set()
 
     async def run(self) -> None:
-        """Serve for ever; an engine that is lost is opened again."""
-        while True:
-            try:
-                async with self._connect() as session:
-                    self._open(session)
-                    await self._serve(session)
-            except EngineLost as error:
-                self._lose(str(error))
-                await asyncio.sleep(RECONNECT_S)
+        """Serve for ever; an engine that is lost is opened again, at once if it had answered anything."""
+        try:
+            while True:
+                try:
+                    async with self._connect() as session:
+                        self._open(session)
+                        await self._serve(session)
+                except EngineLost as error:
+                    self._lose(str(error))
+                if not self._has_answered:
+                    await asyncio.sleep(RECONNECT_S)
+                self._has_answered = False
+        finally:
+            self._stop_timers()
 
     async def _serve(self, session: EngineSession) -> None:
         asking = asyncio.create_task(self._ask_lateness(session))
+        asking.add_done_callback(_log_failure)
         try:
             while True:
                 self._send_ahead(session)
@@ -152,7 +187,7 @@ class StepLoop:
 
     def _send_ahead(self, session: EngineSession) -> None:
         self._work.clear()
-        limits = PlanLimits(session.info.max_step_tokens, self._least_prefill_tokens, self._target_s)
+        limits = self._limits
         while len(self._scheduler.in_flight) < STEPS_AHEAD:
             now_s = time.monotonic()
             sent = self._scheduler.plan(self.model, limits, now_s)
@@ -184,13 +219,15 @@ class StepLoop:
             self._report(IdleReport(idle_s=time.monotonic() - since_s))
 
     async def _receive(self, session: EngineSession) -> StepResult:
+        timeout_s = answer_timeout_s(self._scheduler.in_flight, self._step_timeout_s)
         try:
-            async with asyncio.timeout(self._step_timeout_s):
+            async with asyncio.timeout(timeout_s):
                 result = await session.receive()
         except TimeoutError:
-            raise EngineLost(f"no answer within {self._step_timeout_s} s") from None
+            raise EngineLost(f"no answer within {timeout_s:.3g} s") from None
         if result.refusal is not None:
             raise EngineLost(f"step {result.step} refused: {result.refusal.code}: {result.refusal.message}")
+        self._has_answered = True
         return result
 
     def _hand_out(self, progress: list[Progress], now_s: float) -> None:
@@ -208,6 +245,10 @@ class StepLoop:
         assert self.scheduler is not None, "the engine has answered once"
         return self.scheduler
 
+    @property
+    def _limits(self) -> PlanLimits:
+        return PlanLimits(self._scheduler.info.max_step_tokens, self._least_prefill_tokens, self._target_s)
+
     def _open(self, session: EngineSession) -> None:
         if self.scheduler is None:
             self.scheduler = Scheduler(session.info, session.boot_id, session.epoch, self._planner)
@@ -215,6 +256,7 @@ class StepLoop:
             self.scheduler.open_epoch(session.info, session.boot_id, session.epoch)
         for sequence in self.scheduler.end_hopeless():
             self._close(sequence)
+        self._stop_timers()
         self._sent_s.clear()
         self._last_answer_s = time.monotonic()
         self.serving.set()
@@ -222,12 +264,45 @@ class StepLoop:
         log.info("engine opened", epoch=session.epoch, boot_id=session.boot_id, executor=session.info.executor)
 
     def _lose(self, problem: str) -> None:
-        if self.serving.is_set():
-            self._lost_s = time.monotonic()
-            log.warning("engine lost", problem=problem, generations=len(self._generations))
-        self.serving.clear()
+        """Note that the engine is away; when it was there until now, those who wait for it do so within limits."""
         self._readiness.lacks("engine", problem)
-        if time.monotonic() - self._lost_s > self._engine_patience_s:
-            for sequence in list(self._generations):
-                self._scheduler.end(sequence, Outcome.FAILED)
-                self._close(sequence)
+        if not self.serving.is_set():
+            return
+        self.serving.clear()
+        log.warning("engine lost", problem=problem, generations=len(self._generations))
+        later, patience_s = asyncio.get_running_loop().call_later, self._engine_patience_s
+        self._while_away = (
+            later(min(HAND_BACK_S, patience_s), self._hand_back),
+            later(patience_s, self._give_up),
+        )
+
+    def _stop_timers(self) -> None:
+        for timer in self._while_away:
+            timer.cancel()
+
+    def _hand_back(self) -> None:
+        """End those that another engine can still answer."""
+        not_begun = [generation for generation in self._generations.values() if not generation.begun]
+        for generation in not_begun:
+            self._fail(generation).hand_back()
+        if not_begun:
+            log.warning("requests handed back", handed_back=len(not_begun), kept=len(self._generations))
+
+    def _give_up(self) -> None:
+        """End all that waits: answers that have begun break off."""
+        self._hand_back()
+        begun = list(self._generations.values())
+        for generation in begun:
+            self._fail(generation).close()
+        if begun:
+            log.warning("answers broken off", broken_off=len(begun))
+
+    def _fail(self, generation: Generation) -> Generation:
+        self._scheduler.end(generation.sequence, Outcome.FAILED)
+        return self._generations.pop(generation.sequence)
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    """What only watches may fail without harm, but not in silence."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("lateness is not asked any more in this epoch", exc_info=error)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from services.lens.scheduler import Load
+from shared.errors import ApiError
 from shared.telemetry import Report, RequestReport, StepReport
 
 _STEP_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2)
@@ -25,6 +26,12 @@ class LensMetrics:
         )
         self._tokens = Counter("lens_tokens", "tokens run", ["phase"], registry=self.registry)
         self._requests = Counter("lens_requests", "requests ended", ["outcome"], registry=self.registry)
+        self._relegated = Counter(
+            "lens_relegated_requests", "requests served behind those that could be on time", registry=self.registry
+        )
+        self._refusals = Counter(
+            "lens_refusals", "requests answered by nothing but an error", ["code"], registry=self.registry
+        )
         self._ttft_s = Histogram(
             "lens_ttft_seconds", "arrival to first token", buckets=_REQUEST_BUCKETS_S, registry=self.registry
         )
@@ -46,8 +53,13 @@ class LensMetrics:
                 self._tokens.labels("decode").inc(report.decode_tokens)
             case RequestReport():
                 self._requests.labels(report.outcome).inc()
+                self._relegated.inc(report.relegated)
                 if report.ttft_ms is not None:
                     self._ttft_s.observe(report.ttft_ms / 1e3)
+
+    def count_refusal(self, error: ApiError) -> None:
+        """Count a request that was answered by this error."""
+        self._refusals.labels(error.code or error.type).inc()
 
     def show_missing(self, parts: Iterable[str]) -> None:
         """Set the gauges to what lens lacks now."""

@@ -34,8 +34,9 @@ class LensSettings(Settings):
     max_waiting: int = Field(default=256, ge=1)
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
     step_timeout_s: float = Field(default=60.0, gt=0)
+    """The longest wait for a step; one that was foreseen to be short is waited for less."""
     engine_patience_s: float = Field(default=10.0, ge=0)
-    """How long requests wait for an engine that is away, before they are given up."""
+    """How long answers that have begun wait for an engine that is away, before they break off; others are handed back."""
     drain_s: float = Field(default=30.0, ge=0)
     log_level: LogLevel = "INFO"
     nats_url: NatsUrl = Field(default="nats://127.0.0.1:4222", validation_alias="NATS_URL")

@@ -7,10 +7,12 @@ import msgspec
 from services.prism.prompt_size import Ask, ask_of
 from shared.api import AnyRequest
 from shared.asgi import Receive, read_body
-from shared.headers import REQUEST_ID
+from shared.headers import PRIORITY, REQUEST_ID, TENANT
 from shared.slo import Slo, slo_from_headers
+from shared.standing import standing_from_headers
 
-_FORWARDED = ("content-type", "accept")
+_FORWARDED = ("content-type", "accept", PRIORITY, TENANT)
+"""Priority and tenant are taken on trust: once clients have keys, a key will bound the one and say the other."""
 
 
 class Intake(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +49,7 @@ async def take_in(
     """
     body = await read_body(headers, receive, most_bytes)
     slo = slo_from_headers(headers, slo_classes)
+    standing_from_headers(headers)  # what lens would refuse need not travel there
     request = decode(body)
     forwarded = {name: headers[name] for name in _FORWARDED if name in headers}
     return Intake(

@@ -37,6 +37,17 @@ async def test_an_engine_that_fails_before_the_first_byte_is_not_noticed(
     assert (len(fast.asked), len(slow.asked)) == (1, 1)
 
 
+async def test_a_request_that_is_handed_back_goes_to_another_engine_at_once(prism: Prism, two_engines: Engines) -> None:
+    fast, slow = two_engines
+    fast.behaviour = answer_status(503, retry_after="30", retry_after_ms="30000")
+    async with asyncio.timeout(5), prism.complete(stream=True) as response:
+        assert (response.status, response.headers["x-synergy-engine"]) == (200, "slow")
+        assert "retry-after" not in response.headers
+    assert (len(fast.asked), len(slow.asked)) == (1, 1)
+    async with prism.complete() as response:  # the first is passed over for a while
+        assert response.headers["x-synergy-engine"] == "slow"
+
+
 async def test_an_engine_that_is_dead_is_not_noticed_and_passed_over_by_the_next(
     prism: Prism, announcer: Announcer, slow: FakeEngine
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from shared.forecast import ModelHealth
 from tests.integration.prism.conftest import Announcer, Prism
@@ -47,6 +48,8 @@ async def test_lens_gets_the_body_as_it_was_and_what_is_left_of_the_budget(prism
         "content-type": "application/json",
         "x-slo-ttft-ms": "500",
         "x-llm-d-slo-tpot-ms": "60",
+        "x-synergy-priority": "-5",
+        "x-synergy-tenant": "acme",
         "connection": "keep-alive",
     }
     async with prism.session.post(f"{prism.url}/v1/completions", data=body, headers=headers) as response:
@@ -56,12 +59,37 @@ async def test_lens_gets_the_body_as_it_was_and_what_is_left_of_the_budget(prism
     assert 0 < float(asked.headers["x-slo-ttft-ms"]) < 500
     assert float(asked.headers["x-slo-tpot-ms"]) == 60
     assert asked.headers["x-slo-class"] == "default"
+    assert (asked.headers["x-synergy-priority"], asked.headers["x-synergy-tenant"]) == ("-5", "acme")
     assert asked.headers["x-request-id"] == response.headers["x-request-id"]
     assert asked.headers["x-synergy-predicted-ttft-ms"] == response.headers["x-synergy-predicted-ttft-ms"]
     replica, number = asked.headers["x-synergy-dispatch"].split(":")
     assert replica.startswith("r-")
     assert number == "1"
     assert not {"authorization", "cookie", "x-llm-d-slo-tpot-ms"} & asked.headers.keys()
+
+
+@pytest.mark.parametrize(("header", "value"), [("x-synergy-priority", "101"), ("x-synergy-tenant", "x" * 129)])
+async def test_a_standing_that_lens_would_refuse_goes_no_further(
+    prism: Prism, two_engines: Engines, header: str, value: str
+) -> None:
+    async with prism.complete(headers={header: value}) as response:
+        assert (response.status, (await response.json())["error"]["param"]) == (400, header)
+    assert not any(engine.asked for engine in two_engines)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_the_client_sees_that_its_request_was_relegated(
+    prism: Prism, two_engines: Engines, streams: bool
+) -> None:
+    fast, _ = two_engines
+    kind = "text/event-stream" if streams else "application/json"
+
+    async def relegated(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"data: {}\n\n", headers={"content-type": kind, "x-synergy-relegated": "true"})
+
+    fast.behaviour = relegated
+    async with prism.complete(stream=streams) as response:
+        assert (response.status, response.headers["x-synergy-relegated"]) == (200, "true")
 
 
 async def test_an_engine_is_in_the_pool_until_its_key_is_gone(

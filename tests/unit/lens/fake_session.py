@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Callable
 
 from services.lens.loop import EngineLost
@@ -19,10 +20,15 @@ class FakeSession:
         self.info, self.boot_id, self.epoch = engine_info(max_step_tokens=64, emulated=emulated), 1, epoch
         self.probed = StepResult(boot_id=1, epoch=epoch, step=0, info=self.info)
         """What a probe beside the steps is answered."""
+        self.probe_fails: Exception | None = None
         self.probes = 0
         self.plans: list[StepPlan] = []
         self.running = asyncio.Event()
         self.running.set()
+        self.answers_left = math.inf
+        """After so many more it is silent."""
+        self.refuses: Refusal | None = None
+        """What every plan is answered from now on."""
         self._tokens = tokens
         self._answers: asyncio.Queue[StepResult] = asyncio.Queue()
         self._broken = asyncio.Event()
@@ -32,6 +38,9 @@ class FakeSession:
             self._answers.put_nowait(StepResult(boot_id=1, epoch=self.epoch, step=0))
             return
         self.plans.append(request)
+        if self.refuses is not None:
+            self.refuse(self.refuses)
+            return
         sampled = tuple(
             self._tokens(chunk.slot, chunk.first_position + chunk.num_tokens) if chunk.sample else NO_TOKEN
             for chunk in request.chunks
@@ -53,10 +62,15 @@ class FakeSession:
 
     async def probe(self) -> StepResult:
         self.probes += 1
+        if self.probe_fails is not None:
+            raise self.probe_fails
         return self.probed
 
     async def _next_answer(self) -> StepResult:
         await self.running.wait()
+        if not self.answers_left:
+            await asyncio.Event().wait()
+        self.answers_left -= 1
         return await self._answers.get()
 
     def refuse(self, refusal: Refusal) -> None:
@@ -72,13 +86,23 @@ class FakeEngine:
     def __init__(self, tokens: Tokens = lambda _slot, cached: cached % 50, *, emulated: bool = True) -> None:
         self.sessions: list[FakeSession] = []
         self.away = False
+        self.hangs = False
+        """Whether a try to connect comes to no end."""
+        self.refuses: Refusal | None = None
+        """What every plan of sessions to come is answered."""
+        self.tries = 0
+        """To connect."""
         self._tokens = tokens
         self._emulated = emulated
 
     @contextlib.asynccontextmanager
     async def connect(self) -> AsyncIterator[FakeSession]:
+        self.tries += 1
         if self.away:
             raise EngineLost("the server does not answer")
+        if self.hangs:
+            await asyncio.Event().wait()
         session = FakeSession(self._tokens, epoch=len(self.sessions) + 1, emulated=self._emulated)
+        session.refuses = self.refuses
         self.sessions.append(session)
         yield session

@@ -1,8 +1,20 @@
+import math
+
 import pytest
 
-from services.lens.admission import check_length, check_model, check_queue, output_limit_tokens
+from services.lens.admission import (
+    LEAST_QUEUE_WAIT_S,
+    MOST_QUEUE_WAIT_S,
+    check_length,
+    check_model,
+    check_queue,
+    output_limit_tokens,
+    queue_wait_s,
+)
+from services.lens.plan import PlanLimits
+from services.lens.scheduler import Load
 from shared.errors import ApiError, BadRequest, NotFound, Overloaded
-from tests.unit.lens.builders import engine_info
+from tests.unit.lens.builders import engine_info, model
 
 INFO = engine_info()  # a context of 128 tokens
 
@@ -13,10 +25,57 @@ def test_another_model_is_not_found_by_name():
     assert (error.value.param, error.value.code) == ("model", "model_not_found")
 
 
-def test_a_full_queue_says_when_to_come_back():
-    with pytest.raises(Overloaded) as error:
-        check_queue(8, 8)
-    assert error.value.headers["retry-after"] == "1"
+def test_a_full_queue_says_so_and_when_to_come_back():
+    with pytest.raises(Overloaded, match="8 requests are waiting, and at most 8 may") as error:
+        check_queue(8, 8, lambda: 1.2344)
+    assert error.value.code == "queue_full"
+    assert error.value.headers == {"retry-after": "2", "retry-after-ms": "1235"}
+
+
+def test_a_queue_with_room_is_not_asked_when_there_will_be():
+    check_queue(7, 8, lambda: pytest.fail("asked"))
+
+
+def load(waiting_prefill_tokens: int, decode_seqs: int = 0) -> Load:
+    return Load(
+        decode_seqs=decode_seqs,
+        prefill_seqs=0,
+        kv_tokens=0,
+        kv_blocks_free=0,
+        waiting_requests=8,
+        waiting_prefill_tokens=waiting_prefill_tokens,
+        pace_s=math.inf,
+        in_flight_s=0.0,
+    )
+
+
+STEPS_OF_100_TOKENS = PlanLimits(max_step_tokens=100, least_prefill_tokens=1, target_s=10.0)
+
+
+def test_a_queue_empties_at_the_rate_of_the_largest_steps():
+    step_s = 0.01 + 100 * 0.001
+    assert queue_wait_s(load(500), model(0.01, 0.001), STEPS_OF_100_TOKENS) == pytest.approx(5 * step_s)
+
+
+def test_a_step_target_makes_steps_smaller_and_the_wait_longer():
+    tight = STEPS_OF_100_TOKENS._replace(target_s=0.06)  # room for 50 tokens
+    assert queue_wait_s(load(500), model(0.01, 0.001), tight) == pytest.approx(10 * 0.06, rel=0.05)
+
+
+def test_answers_that_run_take_their_share_of_each_step():
+    step_s = 0.01 + 100 * 0.001
+    busy = queue_wait_s(load(500, decode_seqs=50), model(0.01, 0.001), STEPS_OF_100_TOKENS)
+    assert busy == pytest.approx(10 * step_s)
+
+
+@pytest.mark.parametrize(("decodes", "waiting_tokens"), [(0, 0), (0, 1), (100, 5)])
+def test_nobody_is_told_to_come_back_at_once(decodes, waiting_tokens):
+    wait_s = queue_wait_s(load(waiting_tokens, decodes), model(0.01, 0.001), STEPS_OF_100_TOKENS)
+    assert wait_s == LEAST_QUEUE_WAIT_S
+
+
+def test_nobody_is_told_to_stay_away_for_long():
+    assert queue_wait_s(load(10**9), model(0.01, 0.001), STEPS_OF_100_TOKENS) == MOST_QUEUE_WAIT_S
 
 
 @pytest.mark.parametrize(("requested", "granted"), [(None, 118), (5, 5), (118, 118)])

@@ -6,7 +6,9 @@ import json
 import aiohttp
 import pytest
 
-from shared.step import Sampling
+from services.lens import loop as loop_module
+from services.lens.scheduler import MOST_RECOMPUTES_WITHOUT_TOKEN
+from shared.step import Refusal, RefusalCode, Sampling
 from shared.telemetry import Outcome, RequestReport
 from tests.servers import eventually
 from tests.unit.lens.rig import TEXT_MODEL, WORDS, complete
@@ -134,15 +136,92 @@ async def test_a_client_that_goes_away_ends_its_request(rig, client, is_stream):
     assert report.outcome is Outcome.CANCELLED
 
 
-async def test_an_engine_that_fails_before_the_first_token_gives_a_status(rig, client):
+async def test_priority_tenant_and_arrival_go_into_the_sequence(rig, client):
+    rig.engine.sessions[0].running.clear()
+    sent = {"x-synergy-priority": "-7", "x-synergy-tenant": "acme"}
+    body = {"model": "m", "prompt": "abc"}
+    request = asyncio.create_task(client.post("/v1/completions", json=body, headers=sent))
+    await eventually(lambda: rig.loop.scheduler.running)
+    [running] = rig.loop.scheduler.running.values()
+    assert (running.priority, running.tenant) == (-7, "acme")
+    rig.engine.sessions[0].running.set()
+    assert (await request).status == 200
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_an_answer_says_that_its_prompt_was_relegated(rig, client, is_stream):
+    rig.engine.sessions[0].running.clear()
+    body = {"model": "m", "prompt": "abc", "stream": is_stream}
+    request = asyncio.create_task(client.post("/v1/completions", json=body))
+    await eventually(lambda: rig.loop.scheduler.running)
+    [running] = rig.loop.scheduler.running.values()
+    running.relegated = True
+    rig.engine.sessions[0].running.set()
+    response = await request
+    assert response.headers["x-synergy-relegated"] == "true"
+    await response.read()
+    [report] = [report for report in rig.reports if isinstance(report, RequestReport)]
+    assert report.relegated
+    assert "lens_relegated_requests_total 1.0" in await metrics_after(rig, client)
+
+
+async def test_an_answer_in_its_turn_says_nothing_of_relegation(rig, client):
+    async with client.post("/v1/completions", json={"model": "m", "prompt": "abc"}) as response:
+        assert "x-synergy-relegated" not in response.headers
+    assert "lens_relegated_requests_total 0.0" in await metrics_after(rig, client)
+
+
+async def metrics_after(rig, client: aiohttp.ClientSession) -> str:
+    """The metrics, with all that has been reported counted."""
+    for report in rig.reports:
+        rig.metrics.count(report)
+    async with client.get("/metrics") as response:
+        return await response.text()
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_what_has_not_begun_is_handed_back_when_the_engine_stays_away(rig, client, is_stream):
     rig.loop._engine_patience_s = 0.0
     rig.engine.sessions[0].running.clear()
-    request = asyncio.create_task(client.post("/v1/completions", json={"model": "m", "prompt": "a", "stream": True}))
+    body = {"model": "m", "prompt": "a", "stream": is_stream}
+    request = asyncio.create_task(client.post("/v1/completions", json=body))
     await eventually(lambda: rig.loop.generations_live)
     rig.engine.away = True
     rig.engine.sessions[0].break_off()
     response = await request
-    assert (response.status, (await response.json())["error"]["code"]) == (502, "engine_failed")
+    assert (response.status, (await response.json())["error"]["code"]) == (503, "engine_away")
+    assert (response.headers["retry-after"], response.headers["retry-after-ms"]) == ("1", "1000")
+    [report] = [report for report in rig.reports if isinstance(report, RequestReport)]
+    assert (report.outcome, report.output_tokens) == (Outcome.FAILED, 0)
+    assert 'lens_refusals_total{code="engine_away"} 1.0' in await metrics_after(rig, client)
+
+
+async def test_a_stream_that_has_begun_ends_with_an_error_when_the_engine_stays_away(rig, client):
+    body = {"model": "m", "prompt": "a", "stream": True, "max_tokens": 50, "ignore_eos": True}
+    rig.loop._engine_patience_s = 0.0
+    session = rig.engine.sessions[0]
+    session.answers_left = 3
+    async with client.post("/v1/completions", json=body) as response:
+        assert response.status == 200
+        first = await response.content.readuntil(b"\n\n")
+        [running] = rig.loop.scheduler.running.values()
+        await eventually(lambda: len(running.output_ids) == 3)
+        rig.engine.away = True
+        session.break_off()
+        events = (first + await response.read()).decode().split("\n\n")
+    *answered, broken = [json.loads(event.removeprefix("data: ")) for event in events if event]
+    assert "".join(event["choices"][0]["text"] for event in answered) == WORDS[1:4]
+    assert broken["error"]["code"] == "engine_failed"
+
+
+async def test_a_request_that_fails_its_engine_again_and_again_gives_a_status(rig, client, monkeypatch):
+    monkeypatch.setattr(loop_module, "RECONNECT_S", 0.01)
+    refusal = Refusal(RefusalCode.EXECUTOR_FAILED, "out of memory")
+    rig.engine.refuses = rig.engine.sessions[0].refuses = refusal
+    async with client.post("/v1/completions", json={"model": "m", "prompt": "a", "stream": True}) as response:
+        assert (response.status, (await response.json())["error"]["code"]) == (502, "engine_failed")
+    assert rig.loop.serving.is_set()
+    assert len(rig.engine.sessions) == 2 + MOST_RECOMPUTES_WITHOUT_TOKEN
 
 
 async def test_a_burst_cannot_pass_the_bound_of_the_queue(rig, client):
@@ -158,8 +237,15 @@ async def test_a_burst_cannot_pass_the_bound_of_the_queue(rig, client):
     taken_in = taken()
     assert 8 <= taken_in <= 8 + len(scheduler.running)  # some join the engine before, some after the queue is full
     rig.engine.sessions[0].running.set()
-    statuses = [response.status for response in await asyncio.gather(*requests)]
-    assert (statuses.count(200), statuses.count(429)) == (taken_in, 30 - taken_in)
+    responses = await asyncio.gather(*requests)
+    refused = [response for response in responses if response.status == 429]
+    assert ([response.status for response in responses].count(200), len(refused)) == (taken_in, 30 - taken_in)
+    for response in refused:
+        assert (await response.json())["error"]["code"] == "queue_full"
+        after_ms = int(response.headers["retry-after-ms"])
+        assert 100 <= after_ms <= 30_000
+        assert int(response.headers["retry-after"]) == -(-after_ms // 1000)
+    assert f'lens_refusals_total{{code="queue_full"}} {len(refused):.1f}' in await metrics_after(rig, client)
 
 
 async def test_odd_sampling_is_made_such_that_any_engine_can_draw(rig, client):
@@ -171,7 +257,8 @@ async def test_odd_sampling_is_made_such_that_any_engine_can_draw(rig, client):
 async def test_a_lens_that_leaves_takes_nothing_new(rig, client):
     rig.frontend.draining = True
     async with client.post("/v1/completions", json={"model": "m", "prompt": "abc"}) as response:
-        assert (response.status, response.headers["retry-after"]) == (503, "1")
+        assert (response.status, (await response.json())["error"]["code"]) == (503, "draining")
+        assert (response.headers["retry-after"], response.headers["retry-after-ms"]) == ("1", "1000")
     async with client.get("/health/ready") as response:
         assert response.status == 503
 

@@ -59,6 +59,8 @@ async def test_a_mistake_is_named_and_disturbs_nothing(client, path, body, statu
         ("x-slo-ttft-ms", "soon"),
         ("x-slo-tpot-ms", "-1"),
         ("x-slo-ttft-ms", "nan"),
+        ("x-synergy-priority", "urgent"),
+        ("x-synergy-tenant", "x" * 129),
         ("x-synergy-dispatch", "7"),
         ("x-synergy-dispatch", "a:" + "9" * 5000),
     ],

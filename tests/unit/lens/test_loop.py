@@ -4,14 +4,18 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+import structlog
 
 from services.lens import loop as loop_module
-from services.lens.loop import StepLoop
+from services.lens.generation import Generation
+from services.lens.loop import StepLoop, answer_timeout_s
 from services.lens.planners import planner_named
+from services.lens.scheduler import SentStep
 from services.lens.sequence import Sequence
 from shared.errors import EngineFailed, Unavailable
 from shared.lifecycle import Readiness
-from shared.step import Refusal, RefusalCode
+from shared.step import Refusal, RefusalCode, StepPlan
+from shared.steptime import StepShape
 from shared.telemetry import IdleReport, Outcome, Report, StepReport
 from tests.servers import eventually
 from tests.unit.lens.builders import sequence
@@ -154,20 +158,145 @@ async def test_a_refusal_opens_a_new_epoch():
         assert len(rig.engine.sessions) == 2
 
 
-async def test_an_engine_that_stays_away_fails_what_waits_for_it_and_refuses_what_comes():
-    rig = Rig(FakeEngine(), engine_patience_s=0.05)
+async def test_what_asks_beside_the_steps_may_fail_but_not_in_silence():
+    rig = Rig(FakeEngine())
+    with structlog.testing.capture_logs() as logs:
+        async with rig.running():
+            await rig.loop.serving.wait()
+            rig.engine.sessions[0].probe_fails = RuntimeError("a mistake of ours")
+            await eventually(lambda: any(line["log_level"] == "error" for line in logs))
+            assert await tokens_of(rig.loop, sequence(4, 3)) == [4, 5, 6]
+    [line] = [line for line in logs if line["log_level"] == "error"]
+    assert str(line["exc_info"]) == "a mistake of ours"
+
+
+@contextlib.asynccontextmanager
+async def an_engine_lost_in_mid_step(
+    rig: Rig, *running: Sequence, begun: Sequence | None = None
+) -> AsyncIterator[list[asyncio.Task[list[int]]]]:
+    """The tasks that read the answers of these, each with a token back, from an engine that is gone with steps on their way.
+
+    Args:
+        begun: of its answer the client has been sent a part.
+    """
     async with rig.running():
         await rig.loop.serving.wait()
-        rig.engine.sessions[0].running.clear()
-        waiting = asyncio.create_task(tokens_of(rig.loop, sequence()))
-        await eventually(lambda: len(rig.engine.sessions[0].plans) == 2)
+        session = rig.engine.sessions[0]
+        session.answers_left = 1
+        answers = [asyncio.create_task(tokens_of(rig.loop, one)) for one in running]
+        await eventually(lambda: all(one.output_ids for one in running))
+        if begun is not None:
+            rig.loop._generations[begun].begun = True
         rig.engine.away = True
+        session.break_off()
+        await eventually(lambda: not rig.loop.serving.is_set())
+        yield answers
+
+
+async def test_an_engine_that_is_soon_back_was_never_away():
+    rig = Rig(FakeEngine())
+    async with an_engine_lost_in_mid_step(rig, sequence(4, 6), sequence(5, 6)) as answers:
+        assert "engine" in rig.readiness.problems
+        rig.engine.away = False
+        assert await asyncio.gather(*answers) == [[4, 5, 6, 7, 8, 9], [5, 6, 7, 8, 9, 10]]
+        assert not rig.readiness.problems
+
+
+async def test_the_first_try_to_open_a_lost_engine_comes_at_once(monkeypatch):
+    monkeypatch.setattr(loop_module, "RECONNECT_S", 3600.0)
+    rig = Rig(FakeEngine())
+    async with rig.running():
+        await rig.loop.serving.wait()
+        assert await tokens_of(rig.loop, sequence(4, 3)) == [4, 5, 6]
         rig.engine.sessions[0].break_off()
-        with pytest.raises(EngineFailed):
-            await waiting
+        await eventually(lambda: len(rig.engine.sessions) == 2)
+
+
+async def test_an_engine_that_never_answers_a_plan_is_not_opened_over_and_over(monkeypatch):
+    monkeypatch.setattr(loop_module, "RECONNECT_S", 3600.0)
+    rig = Rig(FakeEngine())
+    rig.engine.refuses = Refusal(RefusalCode.EXECUTOR_FAILED, "out of memory")
+    async with rig.running():
+        await rig.loop.serving.wait()
+        waiting = asyncio.create_task(tokens_of(rig.loop, sequence(4, 3)))
+        await eventually(lambda: not rig.loop.serving.is_set())
+        waiting.cancel()
+    assert rig.engine.tries == 1
+
+
+async def test_when_an_engine_stays_away_only_those_who_have_been_sent_something_wait_for_it(monkeypatch):
+    monkeypatch.setattr(loop_module, "HAND_BACK_S", 0.05)
+    rig = Rig(FakeEngine())
+    begun, not_begun = sequence(4, 6), sequence(5, 6)
+    async with an_engine_lost_in_mid_step(rig, begun, not_begun, begun=begun) as (kept, handed_back):
+        with pytest.raises(Unavailable) as error:
+            await handed_back
+        assert (error.value.code, error.value.headers["retry-after-ms"]) == ("engine_away", "1000")
+        assert not_begun.outcome is Outcome.FAILED
         assert rig.readiness.problems == {"engine": "the server does not answer"}
         with pytest.raises(Unavailable):
             await tokens_of(rig.loop, sequence())
+        rig.engine.away = False
+        assert await kept == [4, 5, 6, 7, 8, 9]
+    scheduler = rig.loop.scheduler
+    assert scheduler is not None
+    assert (scheduler.running, list(scheduler.waiting), rig.loop.generations_live) == ({}, [], 0)
+
+
+async def test_what_was_not_read_before_a_request_is_handed_back_is_never_read():
+    generation = Generation(sequence())
+    generation.push(7, now_s=1.0)
+    generation.hand_back()
+    with pytest.raises(Unavailable):
+        await anext(aiter(generation))
+    assert generation.tokens_read == 0
+
+
+async def test_requests_are_handed_back_while_a_try_to_open_still_hangs(monkeypatch):
+    monkeypatch.setattr(loop_module, "HAND_BACK_S", 0.05)
+    rig = Rig(FakeEngine())
+    async with rig.running():
+        await rig.loop.serving.wait()
+        session = rig.engine.sessions[0]
+        session.answers_left = 0
+        waiting = asyncio.create_task(tokens_of(rig.loop, sequence()))
+        await eventually(lambda: len(session.plans) == 2)
+        rig.engine.hangs = True
+        session.break_off()
+        with pytest.raises(Unavailable):
+            await waiting
+
+
+async def test_when_patience_is_over_answers_that_have_begun_break_off(monkeypatch):
+    monkeypatch.setattr(loop_module, "HAND_BACK_S", 0.02)
+    rig = Rig(FakeEngine(), engine_patience_s=0.05)
+    begun = sequence(4, 6)
+    async with an_engine_lost_in_mid_step(rig, begun, begun=begun) as [broken]:
+        with pytest.raises(EngineFailed):
+            await broken
+    assert rig.loop.generations_live == 0
+
+
+async def test_an_engine_that_is_too_late_counts_as_lost(monkeypatch):
+    monkeypatch.setattr(loop_module, "LEAST_ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(loop_module, "MOST_TIMES_FORESEEN", 0.1)
+    rig = Rig(FakeEngine())
+    async with rig.running():
+        await rig.loop.serving.wait()
+        rig.engine.sessions[0].answers_left = 1
+        assert await tokens_of(rig.loop, sequence(4, 6)) == [4, 5, 6, 7, 8, 9]
+        assert len(rig.engine.sessions) == 2
+
+
+def sent(predicted_s: float) -> SentStep:
+    return SentStep(StepPlan(1, 1, 1, ()), (), StepShape(1, 1), 0.1, predicted_s)
+
+
+@pytest.mark.parametrize(
+    ("predicted_s", "timeout_s"), [([], 5.0), ([0.01, 0.02], 5.0), ([0.6], 6.0), ([0.6, 0.4], 10.0), ([3.0, 9.0], 60.0)]
+)
+def test_an_answer_may_take_ten_times_what_is_foreseen_within_bounds(predicted_s, timeout_s):
+    assert answer_timeout_s([sent(each) for each in predicted_s], step_timeout_s=60.0) == pytest.approx(timeout_s)
 
 
 async def test_leaving_a_generation_cancels_it():
