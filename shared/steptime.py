@@ -10,6 +10,7 @@ lens, prism and the simulator evaluate them here, for one batch or for thousands
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple, overload
@@ -70,8 +71,7 @@ class StepShape(NamedTuple):
 def features(shape: StepShape) -> tuple[Number, ...]:
     """The terms that coefficients multiply, in the order of `FEATURES`; plain numbers for a shape of plain numbers.
 
-    Written in operators that mean the same for a number and for an array, so that one step and thousands of
-    candidates take the same path.
+    Written in operators that mean the same for a number and for an array.
     """
     seqs, tokens, kv_tokens, attention_work, prefill_seqs = [1.0 * field for field in shape]  # integers might wrap
     mixed = 1.0 * (prefill_seqs > 0.0)
@@ -138,6 +138,8 @@ class StepModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def step_time_s(self, shape: StepShape) -> Number:
         """Expected duration of the step, or of each candidate."""
+        if isinstance(shape.num_tokens, int | float):
+            return self._one_step_s(shape)
         terms = features(shape)
         return expected_s(*term_sums_s(self.coefficients_s, terms), terms, self._factors, self.floor_s)
 
@@ -155,6 +157,37 @@ class StepModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             self.decode.lower + mixed * (self.mixed.lower - self.decode.lower),
             self.decode.upper + mixed * (self.mixed.upper - self.decode.upper),
         )
+
+    def _one_step_s(self, shape: StepShape) -> float:
+        """What the features give for one step by itself, in a quarter of the time: planning a step asks for it many times."""
+        seqs, tokens, kv_tokens, attention_work, prefill_seqs = shape
+        per_seq, per_padded, per_kv, per_work, per_tile, mixed, per_prefill, mixed_per_kv, mixed_per_seq = self._other_s
+        fixed_s, per_token_s = self._straights_s[bisect_left(_KNOTS_TOKENS, tokens)]
+        always_s = fixed_s + per_token_s * tokens + per_kv * kv_tokens + per_work * attention_work
+        always_s += per_seq * seqs + per_padded * _padded(seqs)
+        if tokens > TILE_TOKENS:
+            always_s += per_tile * (-(-tokens // TILE_TOKENS) - 1)
+        duration_s = self.decode.factor * always_s
+        if prefill_seqs > 0:
+            mixed_s = mixed + per_prefill * prefill_seqs + mixed_per_kv * kv_tokens + mixed_per_seq * seqs
+            duration_s = max(duration_s, self.mixed.factor * (always_s + mixed_s))
+        return float(max(duration_s, self.floor_s))
+
+    @cached_property
+    def _other_s(self) -> tuple[float, ...]:
+        return tuple(self.coefficients_s[FEATURES.index(name)] for name in _NOT_STRAIGHT_IN_TOKENS)
+
+    @cached_property
+    def _straights_s(self) -> tuple[tuple[float, float], ...]:
+        """Between one knot and the next a step's time is straight in its tokens, but for tiles: what it has at 0, and its slope."""
+        by_name = dict(zip(FEATURES, self.coefficients_s, strict=True))
+        fixed_s, per_token_s = by_name["base"], by_name["per_token"]
+        straights = [(fixed_s, per_token_s)]
+        for knot in _KNOTS_TOKENS:
+            per_token_s += (beyond_s := by_name.get(f"per_token_beyond_{knot}", 0.0))
+            fixed_s += by_name.get(f"above_{knot}_tokens", 0.0) - knot * beyond_s
+            straights.append((fixed_s, per_token_s))
+        return tuple(straights)
 
     @property
     def _factors(self) -> tuple[float, float]:
@@ -257,6 +290,11 @@ def smaller(a: Number, b: Number) -> Number:
 
 
 _MIXED = FEATURES.index("mixed")
+_KNOTS_TOKENS = tuple(sorted({*KNEES_TOKENS, *GRAPH_TOKENS}))
+_NOT_STRAIGHT_IN_TOKENS = (
+    *("per_sequence", "per_padded_sequence", "per_kv_token", "per_attention_work", "per_tile"),
+    *MIXED,
+)
 _LOG_DOUBT = math.log(MOST_DOUBT)
 
 

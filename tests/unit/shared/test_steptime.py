@@ -216,3 +216,22 @@ def test_a_cold_engine_is_taken_to_be_slow_not_fast():
 @pytest.mark.parametrize("features", [{"base": 8.0}, dict.fromkeys(FEATURES, 1.0) | {"per_moon_phase": 1.0}])
 def test_a_law_of_other_features_is_not_half_believed(features):
     assert forecast(ModelHealth.HEALTHY, features).step_model() == PRIOR
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_step_takes_as_long_by_itself_as_among_many(seed):
+    draw = np.random.default_rng(seed)
+    drawn = step_model(
+        floor_s=0.001,
+        decode_residuals=Residuals(factor=0.9),
+        mixed_residuals=Residuals(factor=draw.uniform(0.5, 1.5)),
+        **{name: draw.uniform(0, 1e-3) for name in FEATURES},
+    )
+    tokens = np.concatenate([np.arange(1, 1100), draw.integers(1100, 20_000, 200)])
+    seqs, kv_tokens = draw.integers(1, tokens + 1), draw.integers(0, 10**6, tokens.size)
+    prefills = draw.integers(0, 3, tokens.size)
+    work = draw.uniform(0, 1e7, tokens.size) * (prefills > 0)
+    among_many = drawn.step_time_s(StepShape(seqs, tokens, kv_tokens, work, prefills))
+    shapes = zip(*(field.tolist() for field in (seqs, tokens, kv_tokens, work, prefills)), strict=True)
+    by_itself = [drawn.step_time_s(StepShape(*shape)) for shape in shapes]
+    assert by_itself == pytest.approx(among_many.tolist(), rel=1e-12)
