@@ -50,7 +50,12 @@ class Chunk(msgspec.Struct, frozen=True):
     sampling: Sampling | None = None
     """Given exactly with the first chunk that a sequence runs in its slot."""
     prefix_slot: int = NO_SLOT
-    """With a first chunk: copy positions 0 … first_position − 1 from this slot instead of computing them."""
+    """With a first chunk: copy positions 0 … first_position − 1 from this slot instead of computing them.
+
+    Needs `EngineInfo.copies_prefixes`. They are whole KV blocks, at least one, that the slot held before this step and that
+    the same plan does not release. Both slots then hold the same blocks: they count once, and are free when the last slot
+    that holds them is released.
+    """
 
 
 class StepPlan(msgspec.Struct, frozen=True):
@@ -124,6 +129,8 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     kv_blocks_total: int
     lateness_counts: tuple[int, ...] = ()
     """Emulated engines: steps since the start, by `LATENESS_BOUNDS_MS`. Two readings tell whether the machine kept up between."""
+    copies_prefixes: bool = False
+    """Whether a first chunk may name a `prefix_slot`."""
 
 
 class StepResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -67,6 +67,7 @@ class EmulatedExecutor:
             max_context_tokens=min(profile.max_context_tokens, profile.kv_blocks_total * profile.kv_block_tokens),
             kv_block_tokens=profile.kv_block_tokens,
             kv_blocks_total=profile.kv_blocks_total,
+            copies_prefixes=True,
         )
         self._due_s = 0.0
         self.reset()

@@ -20,7 +20,7 @@ from cyllama.llama.llama_cpp import (
 
 from services.engine.draws import draw_number
 from services.engine.settings import EngineSettings
-from shared.step import NO_TOKEN, Chunk, EngineInfo, Sampling
+from shared.step import NO_SLOT, NO_TOKEN, Chunk, EngineInfo, Sampling
 
 LLAMA_RANDOM_SEED = 0xFFFFFFFF
 """What llama.cpp takes for "choose a seed yourself"."""
@@ -35,7 +35,7 @@ class _Sequence(msgspec.Struct):
 
 
 class LlamaCppExecutor:
-    """Slots are llama.cpp's sequence ids, in one unified cache."""
+    """Slots are llama.cpp's sequence ids, in one unified cache: a copied prefix is the same cells under two ids."""
 
     def __init__(self, settings: EngineSettings) -> None:
         disable_logging()
@@ -60,14 +60,18 @@ class LlamaCppExecutor:
             ),
             kv_block_tokens=settings.kv_block_tokens,
             kv_blocks_total=kv_blocks_total,
+            copies_prefixes=not (self._model.is_recurrent() or self._model.is_hybrid()),
         )
 
     def run(self, chunks: Sequence[Chunk], _came_s: float = 0.0) -> list[int]:
-        """Run the chunks as one batch and draw where asked.
+        """Copy what prefixes are to be copied, run the chunks as one batch, and draw where asked.
 
         Raises:
             ValueError, RuntimeError: llama.cpp refused or failed; only `reset` makes the executor usable again.
         """
+        for chunk in chunks:
+            if chunk.prefix_slot != NO_SLOT:
+                self._context.memory_seq_cp(chunk.prefix_slot, chunk.slot, 0, chunk.first_position)
         self._batch.clear()
         last_indices = [self._add(chunk) for chunk in chunks]
         self._context.decode(self._batch)
@@ -77,7 +81,7 @@ class LlamaCppExecutor:
         ]
 
     def release(self, slot: int) -> None:
-        """Free the slot's part of the cache."""
+        """Free the slot's part of the cache, but for what was copied from it."""
         del self._sequences[slot]
         self._context.memory_seq_rm(slot, -1, -1)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from services.engine.prefixes import Prefix, count_released
 from shared.step import NO_SLOT, Chunk, EngineInfo, Refusal, RefusalCode, Sampling, StepPlan
 
 
@@ -15,6 +16,8 @@ class _Slot(msgspec.Struct):
     """Tokens of it in the cache."""
     sampled: bool
     """Whether its last chunk drew a token, which a decode may take as its input."""
+    prefix: Prefix | None = None
+    """Its first blocks, as far as other slots hold or have held them too."""
 
 
 class SlotTable:
@@ -44,11 +47,30 @@ class SlotTable:
     def apply(self, plan: StepPlan) -> None:
         """Count the plan, which `check` has passed, as run."""
         for slot in plan.released_slots:
-            self.blocks_used -= self._blocks(self._slots.pop(slot).position)
+            released = self._slots.pop(slot)
+            self.blocks_used -= self._unshared_blocks(released)
+            if released.prefix is not None:
+                self.blocks_used -= released.prefix.release()
         for chunk in plan.chunks:
             end = chunk.first_position + chunk.num_tokens
             self.blocks_used += self._blocks(end) - self._blocks(chunk.first_position)
-            self._slots[chunk.slot] = _Slot(end, chunk.sample)
+            held = self._slots.get(chunk.slot)
+            if held is None:
+                self._slots[chunk.slot] = _Slot(end, chunk.sample, self._copied_prefix(chunk))
+            else:
+                held.position, held.sampled = end, chunk.sample
+
+    def _copied_prefix(self, chunk: Chunk) -> Prefix | None:
+        """What a new sequence has in common with the one from which it copies; it takes no room."""
+        if chunk.prefix_slot == NO_SLOT:
+            return None
+        source, num_blocks = self._slots[chunk.prefix_slot], self._blocks(chunk.first_position)
+        if source.prefix is None or source.prefix.num_blocks < num_blocks:
+            source.prefix = Prefix(num_blocks, parent=source.prefix)
+        return source.prefix.share(num_blocks)
+
+    def _unshared_blocks(self, held: _Slot) -> int:
+        return self._blocks(held.position) - (held.prefix.num_blocks if held.prefix is not None else 0)
 
     def _blocks(self, tokens: int) -> int:
         return -(-tokens // self._info.kv_block_tokens)
@@ -81,7 +103,11 @@ class SlotTable:
             if chunk.sampling is None:
                 refusal = self._check_next(chunk, held)
             else:
-                refusal = self._check_first(chunk, held) or check_sampling(chunk.slot, chunk.sampling)
+                refusal = (
+                    self._check_first(chunk, held)
+                    or self._check_beginning(chunk, released)
+                    or check_sampling(chunk.slot, chunk.sampling)
+                )
             refusal = refusal or self._check_tokens(chunk)
             if refusal is not None:
                 return refusal
@@ -93,12 +119,27 @@ class SlotTable:
             return Refusal(RefusalCode.SLOT_OUT_OF_RANGE, f"slot {slot} is not in 0 … {most - 1}")
         if held is not None:
             return Refusal(RefusalCode.SLOT_IN_USE, f"slot {slot} holds {held.position} tokens of another sequence")
-        if chunk.prefix_slot != NO_SLOT:
-            return Refusal(RefusalCode.UNSUPPORTED, f"slot {slot}: prefixes cannot be copied")
-        if chunk.first_position != 0:
-            return _position_mismatch(chunk, 0)
         if chunk.token_ids is None:
             return Refusal(RefusalCode.NO_SAMPLED_TOKEN, f"slot {slot}: a first chunk must bring its tokens")
+        return None
+
+    def _check_beginning(self, chunk: Chunk, released: frozenset[int]) -> Refusal | None:
+        """Whether a sequence can begin where its first chunk does, which is at 0 or behind a prefix."""
+        slot, source, position = chunk.slot, chunk.prefix_slot, chunk.first_position
+        if source == NO_SLOT:
+            return None if position == 0 else _position_mismatch(chunk, 0)
+        if not self._info.copies_prefixes:
+            return Refusal(RefusalCode.UNSUPPORTED, f"slot {slot}: this executor copies no prefixes")
+        held = None if source in released else self._slots.get(source)
+        if held is None:
+            return Refusal(RefusalCode.UNKNOWN_SLOT, f"slot {slot}: prefix_slot {source} holds nothing to copy")
+        if not 0 < position <= held.position:
+            message = f"slot {slot}: 1 … {held.position} positions of slot {source} can be copied; not {position}"
+            return Refusal(RefusalCode.POSITION_MISMATCH, message)
+        block_tokens = self._info.kv_block_tokens
+        if position % block_tokens:
+            message = f"slot {slot}: whole blocks of {block_tokens} positions can be copied; not {position}"
+            return Refusal(RefusalCode.POSITION_MISMATCH, message)
         return None
 
     def _check_next(self, chunk: Chunk, held: _Slot | None) -> Refusal | None:
@@ -126,7 +167,9 @@ class SlotTable:
 
     def _check_room(self, chunks: tuple[Chunk, ...], released: Iterable[int]) -> Refusal | None:
         blocks = self._blocks
-        freed = sum(blocks(self._slots[slot].position) for slot in released)
+        leaving = [self._slots[slot] for slot in released]
+        freed = sum(map(self._unshared_blocks, leaving))
+        freed += count_released(held.prefix for held in leaving if held.prefix is not None)
         added = sum(blocks(c.first_position + c.num_tokens) - blocks(c.first_position) for c in chunks)
         free = self._info.kv_blocks_total - self.blocks_used + freed
         if added > free:

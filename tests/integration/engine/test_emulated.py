@@ -100,6 +100,17 @@ def test_plans_are_checked_as_by_a_real_engine(engine):
     assert engine.refusal(engine.plan(too_long)) is RefusalCode.TOO_MANY_TOKENS
 
 
+def test_a_sequence_that_copies_a_prefix_draws_the_tokens_that_it_would_have_drawn_and_shares_the_blocks(engine):
+    prompt = (5,) * 40
+    expected = engine.step(prefill(0, prompt)).sampled_ids
+    copying = Chunk(1, 32, 8, prompt[32:], True, GREEDY, prefix_slot=0)
+    copied = engine.step(copying)
+    assert (copied.sampled_ids, copied.kv_blocks_used) == (expected, 3 + 1)
+    following = engine.step(decode(0, 40), decode(1, 40), released=())
+    assert following.sampled_ids[0] == following.sampled_ids[1]
+    assert engine.step(decode(1, 41), released=(0,)).kv_blocks_used == 3
+
+
 def test_blocks_are_counted_and_given_back(engine):
     assert engine.step(prefill(0, (5,) * 33)).kv_blocks_used == 3
     assert engine.step(prefill(1, (5,) * 16), released=(0,)).kv_blocks_used == 1

@@ -26,6 +26,7 @@ def test_it_says_what_it_is(engine):
     info = engine.info
     assert (info.executor, info.emulated, info.vocab_size, info.max_slots) == ("llamacpp", False, 49152, 24)
     assert (info.kv_block_tokens, info.kv_blocks_total, info.max_context_tokens) == (16, 64, 1024)
+    assert info.copies_prefixes
 
 
 def test_mixed_chunks_and_decodes_give_the_tokens_that_llama_cpp_gives_for_the_same_steps(engine, oracle):

@@ -17,12 +17,18 @@ INFO = EngineInfo(
     max_context_tokens=40,
     kv_block_tokens=4,
     kv_blocks_total=12,
+    copies_prefixes=True,
 )
 
 
 def first(slot: int, num_tokens: int, *, sample: bool = True, sampling: Sampling = GREEDY) -> Chunk:
     """The first chunk of a sequence."""
     return Chunk(slot, 0, num_tokens, tuple(range(num_tokens)), sample, sampling)
+
+
+def copy(slot: int, source: int, first_position: int, num_tokens: int = 1, *, sampling: Sampling = GREEDY) -> Chunk:
+    """The first chunk of a sequence that begins as another does."""
+    return Chunk(slot, first_position, num_tokens, (1,) * num_tokens, True, sampling, source)
 
 
 def more(slot: int, first_position: int, num_tokens: int, *, sample: bool = True) -> Chunk:

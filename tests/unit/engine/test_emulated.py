@@ -8,7 +8,7 @@ from services.engine.emulation import StepTimes
 from services.engine.profile import load_profile
 from shared.step import LATENESS_BOUNDS_MS, NO_TOKEN, Chunk, Sampling
 from shared.steptime import StepShape
-from tests.unit.engine.builders import changed, decode, first, more
+from tests.unit.engine.builders import changed, copy, decode, first, more
 
 PROFILE = load_profile("h100-llama3.1-8b")
 
@@ -53,11 +53,16 @@ def test_it_says_that_it_is_emulated_and_is_of_no_real_engine_s_kind(clock):
     assert (info.executor, info.emulated, info.hardware_class) == ("emulated", True, "h100-emulated")
     assert info.model == PROFILE.model
     assert info.kv_blocks_total == PROFILE.kv_blocks_total
+    assert info.copies_prefixes
 
 
 def test_a_step_s_shape_is_that_of_its_chunks():
     chunks = [decode(0, 500), more(1, 100, 50), Chunk(2, 30, 1, (7,), sample=True)]
     assert step_shape(chunks) == StepShape(3, 52, 630, 50 * (100 + 25), 1)
+
+
+def test_a_copied_prefix_is_read_but_not_computed():
+    assert step_shape([copy(1, 0, 96, num_tokens=20)]) == StepShape(1, 20, 96, 20 * (96 + 10), 1)
 
 
 def test_steps_that_wait_their_turn_run_back_to_back(clock):

@@ -147,11 +147,6 @@ def test_sampling_that_cannot_be_done_is_refused_and_named(table, field, value):
     assert field in refusal.message
 
 
-def test_prefixes_are_not_copied_yet(table):
-    assert refused(table, plan(changed(first(2, 1), prefix_slot=0))) == RefusalCode.UNSUPPORTED
-    assert refused(table, plan(changed(decode(0, 6), prefix_slot=1))) == RefusalCode.UNSUPPORTED
-
-
 def test_a_plan_of_256_sequences_is_checked_in_well_under_a_millisecond():
     size = 256
     info = msgspec.structs.replace(INFO, max_slots=size, max_step_tokens=size * 4, kv_blocks_total=size * 2)
