@@ -261,12 +261,19 @@ def _check_between(field: str, value: int | None, least: int) -> None:
         raise BadRequest(f"{field} must be between {least} and {MOST_TOKENS}", param=field)
 
 
+class PromptTokensDetails(msgspec.Struct, frozen=True):
+    """Of the prompt's tokens, those that were in the engine's cache already."""
+
+    cached_tokens: int = 0
+
+
 class Usage(msgspec.Struct, frozen=True):
     """Tokens, counted by the engine's tokenizer: prompt with its template, and output up to where it ended."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails = PromptTokensDetails()
 
 
 class ModelCard(msgspec.Struct, frozen=True):

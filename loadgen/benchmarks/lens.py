@@ -40,7 +40,7 @@ from services.lens.plan import PlanLimits, Queue, Room
 from services.lens.sequence import Sequence as Generation
 from services.lens.synergy import synergy
 from shared.slo import Slo
-from shared.step import Sampling
+from shared.step import NO_SLOT, Sampling
 from shared.steptime import FEATURES, StepModel
 from shared.telemetry import StepReport
 
@@ -113,7 +113,7 @@ def measure_planning(running: int, waiting: int) -> Planning:
         allotments = synergy(queue, model, limits)
         durations_s.append(time.perf_counter() - began_s)
         now_s += 0.05
-        for sequence, num_tokens, is_prefill in allotments:
+        for sequence, num_tokens, is_prefill, _ in allotments:
             if not is_prefill:
                 sequence.advance(num_tokens, now_s)
         prompts = [*prompts[1:], _sequence(draw.randint(100, 3000), now_s)]
@@ -135,7 +135,7 @@ def _sequence(prompt_tokens: int, arrival_s: float) -> Generation:
 
 def _answering(draw: random.Random) -> Generation:
     sequence = _sequence(draw.randint(100, 2000), 0.0)
-    sequence.slot = 0
+    sequence.join(0, NO_SLOT, 0)
     sequence.advance(len(sequence.prompt_ids), draw.random() / 10)
     return sequence
 

@@ -73,7 +73,7 @@ def create_app(
         metrics.show_missing(readiness.problems)
         metrics.telemetry_dropped.set(publisher.reports_dropped)
         if loop.scheduler is not None:
-            metrics.show(loop.scheduler.load)
+            metrics.show(loop.scheduler)
         return Response(
             prometheus_client.generate_latest(metrics.registry), media_type=prometheus_client.CONTENT_TYPE_LATEST
         )

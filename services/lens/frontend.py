@@ -17,7 +17,7 @@ from services.lens.sequence import Sequence
 from services.lens.text import TextStream
 from services.lens.tokenizer import TextModel
 from shared import headers
-from shared.api import AnyRequest, ChatRequest, Usage, decode_chat, decode_completion
+from shared.api import AnyRequest, ChatRequest, PromptTokensDetails, Usage, decode_chat, decode_completion
 from shared.asgi import EVENT_STREAM, Send, end, end_with_error, more, respond, start
 from shared.errors import ApiError, BadRequest
 from shared.slo import slo_from_headers
@@ -234,4 +234,5 @@ def _finish_reason(ticket: Ticket) -> FinishReason:
 
 def _usage(generation: Generation) -> Usage:
     prompt_tokens, output_tokens = len(generation.sequence.prompt_ids), generation.tokens_read
-    return Usage(prompt_tokens, output_tokens, prompt_tokens + output_tokens)
+    cached = PromptTokensDetails(generation.sequence.copied_tokens)
+    return Usage(prompt_tokens, output_tokens, prompt_tokens + output_tokens, cached)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from services.lens.scheduler import Load
+from services.lens.scheduler import Scheduler
 from shared.errors import ApiError
 from shared.telemetry import Report, RequestReport, StepReport
 
@@ -38,6 +38,12 @@ class LensMetrics:
         self._decoding = Gauge("lens_decoding_sequences", "sequences that decode", registry=self.registry)
         self._waiting = Gauge("lens_waiting_requests", "requests waiting", registry=self.registry)
         self._kv_blocks_free = Gauge("lens_kv_blocks_free", "KV blocks free", registry=self.registry)
+        self._copied = Gauge(
+            "lens_copied_prompt_tokens", "prompt tokens found in the cache, since the start", registry=self.registry
+        )
+        self._recomputed = Gauge(
+            "lens_recomputed_sequences", "sequences that made room for others, since the start", registry=self.registry
+        )
         self._missing = Gauge("lens_missing", "1 for each part that lens lacks now", ["part"], registry=self.registry)
         self.telemetry_dropped = Gauge(
             "lens_telemetry_dropped_reports", "reports dropped from a full buffer", registry=self.registry
@@ -67,8 +73,11 @@ class LensMetrics:
         for part in parts:
             self._missing.labels(part).set(1)
 
-    def show(self, load: Load) -> None:
+    def show(self, scheduler: Scheduler) -> None:
         """Set the gauges to what runs and waits now."""
+        load = scheduler.load
         self._decoding.set(load.decode_seqs)
         self._waiting.set(load.waiting_requests)
         self._kv_blocks_free.set(load.kv_blocks_free)
+        self._copied.set(scheduler.copied_tokens)
+        self._recomputed.set(scheduler.recomputes)

@@ -3,8 +3,9 @@
 Planners are pure: `synergy` is ours, `planners` has those to compare with.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice
+from types import MappingProxyType
 from typing import NamedTuple
 
 from services.lens.budget import prefill_budget_tokens
@@ -32,7 +33,7 @@ class Room(NamedTuple):
 
     def without(self, sequence: Sequence) -> "Room | None":
         """What is left when this one has joined; None where it does not fit."""
-        blocks = self.blocks + -sequence.most_cached_tokens // self.block_tokens
+        blocks = self.blocks + -sequence.tokens_to_join // self.block_tokens
         return Room(self.slots - 1, blocks, self.block_tokens) if self.slots and blocks >= 0 else None
 
 
@@ -48,6 +49,8 @@ class Queue(NamedTuple):
     """On the clock of `Sequence.arrival_s`."""
     starts_s: float
     """When the step is foreseen to start: those on their way come first."""
+    served_tokens: Mapping[str, float] = MappingProxyType({})
+    """By tenant, since it came; 0 for one that is not in it."""
 
     @property
     def started(self) -> Iterator[Sequence]:
@@ -116,7 +119,7 @@ def shape_of(allotments: Iterable[Allotment]) -> StepShape:
     """The step as the step model sees it; taken before the sequences advance."""
     batch_size = num_tokens = kv_tokens = prefill_seqs = 0
     attention_work = 0.0
-    for sequence, tokens, is_prefill in allotments:
+    for sequence, tokens, is_prefill, _ in allotments:
         batch_size += 1
         num_tokens += tokens
         kv_tokens += sequence.cached_tokens

@@ -30,8 +30,10 @@ def static(
     """
     budget_tokens = min(budget_tokens, limits.max_step_tokens)
     decodes = decodes_of(queue.running, budget_tokens)
-    prefills = _relegated(queue) if relegating else _in_order(queue)
-    return (*decodes, *_chunks(prefills, budget_tokens - len(decodes)))
+    if not relegating:
+        return (*decodes, *_chunks(_in_order(queue), budget_tokens - len(decodes)))
+    chunks = _chunks(_relegated(queue), budget_tokens - len(decodes))
+    return (*decodes, *(chunk._replace(is_relegated=_is_late(chunk.sequence, queue.now_s)) for chunk in chunks))
 
 
 def prefill_first(queue: Queue, _model: StepModel, limits: PlanLimits) -> tuple[Allotment, ...]:

@@ -5,16 +5,19 @@ It does no I/O and reads no clock: the loop sends what `plan` returns and brings
 
 import math
 from collections import deque
+from collections.abc import Iterable
 from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
 
-from services.lens.blocks import BlockLedger
-from services.lens.plan import PlanLimits, Planner, Queue, Room, shape_of
+from services.lens.cache import Cache
+from services.lens.plan import PlanLimits, Planner, Queue, shape_of
 from services.lens.sequence import Allotment, Sequence
+from services.lens.shares import TenantShares
+from services.lens.shortage import who_leaves, who_pauses
 from services.lens.synergy import synergy
-from shared.step import NO_SLOT, NO_TOKEN, EngineInfo, StepPlan, StepResult
+from shared.step import NO_SLOT, NO_TOKEN, Chunk, EngineInfo, StepPlan, StepResult
 from shared.steptime import StepModel, StepShape
 from shared.telemetry import Outcome
 
@@ -68,6 +71,11 @@ class Scheduler:
         self.waiting: deque[Sequence] = deque()
         self.running: dict[int, Sequence] = {}
         """By slot, in order of admission; ended sequences stay until the last step that carries them has answered."""
+        self._shares = TenantShares()
+        self.recomputes = 0
+        """Sequences that made room for others and had to be computed again."""
+        self.copied_tokens = 0
+        """Prompt tokens that were in the cache already."""
         self.open_epoch(info, boot_id, epoch)
 
     def open_epoch(self, info: EngineInfo, boot_id: int, epoch: int) -> None:
@@ -78,17 +86,18 @@ class Scheduler:
         self._step = 0
         self.in_flight: deque[SentStep] = deque()
         self._runs_since_s = -math.inf
-        self._free_slots = deque(range(info.max_slots))
-        self._to_release: list[int] = []
-        self._ledger = BlockLedger(info.kv_blocks_total, info.kv_block_tokens)
+        self._cache = Cache(info)
         interrupted = [s for s in self.running.values() if s.outcome is None]
         self.running = {}
         for sequence in interrupted:
-            sequence.recompute()
-        self.waiting = deque(sorted((*interrupted, *self.waiting), key=attrgetter("arrival_s")))
+            sequence.recompute(engine_failed=True)
+        self._wait_again(interrupted)
+        self._look_for_prefixes()
 
     def add(self, sequence: Sequence) -> None:
         """Let a sequence wait for its turn."""
+        self._shares.arrive(sequence.tenant, {other.tenant for other in (*self.running.values(), *self.waiting)})
+        sequence.expect_prefix(self._cache.prefix_of(sequence).num_tokens)
         self.waiting.append(sequence)
 
     def end(self, sequence: Sequence, outcome: Outcome) -> None:
@@ -119,19 +128,17 @@ class Scheduler:
         if not self.in_flight:
             self._runs_since_s = now_s
         starts_s = max(now_s, self._runs_since_s + sum(sent.predicted_s for sent in self.in_flight))
-        live = [s for s in self.running.values() if s.outcome is None]
-        room = Room(len(self._free_slots), self._ledger.free_blocks, self._ledger.block_tokens)
-        allotments = self._planner(Queue(live, self.waiting, room, now_s, starts_s), model, limits)
-        if not allotments and not self._to_release:
+        live = self._with_room_for_a_token()
+        room = self._cache.room(headroom_blocks=len(live))
+        queue = Queue(live, self.waiting, room, now_s, starts_s, self._shares.tokens)
+        planned = self._planner(queue, model, limits)
+        allotments = self._with_room(planned)
+        released = self._cache.take_released()
+        if not allotments and not released:
             return None
         shape = shape_of(allotments)
-        released, self._to_release = tuple(self._to_release), []
-        for sequence, _, _ in allotments:
-            if sequence.slot == NO_SLOT:
-                self._admit(sequence)
         predicted_s = float(model.step_time_s(shape)) if allotments else 0.0
-        ends_s = starts_s + predicted_s
-        chunks = tuple([sequence.advance(num_tokens, ends_s) for sequence, num_tokens, _ in allotments])
+        chunks = self._advance(allotments, starts_s + predicted_s)
         self._step += 1
         sent = SentStep(
             plan=StepPlan(self._boot_id, self._epoch, self._step, chunks, released),
@@ -153,12 +160,13 @@ class Scheduler:
         self._runs_since_s = now_s
         assert (result.epoch, result.step) == (sent.plan.epoch, sent.plan.step), "answers come in order"
         progress = []
-        for (sequence, _, _), token_id in zip(sent.allotments, result.sampled_ids, strict=True):
+        for (sequence, *_), token_id in zip(sent.allotments, result.sampled_ids, strict=True):
             sequence.steps_in_flight -= 1
             if sequence.outcome is None and token_id != NO_TOKEN:
                 sequence.accept(token_id, now_s)
+                self._shares.serve(sequence.tenant, 1)
                 progress.append(Progress(sequence, token_id))
-            if sequence.outcome is not None:
+            if sequence.outcome is not None or sequence.is_leaving:
                 self._leave_if_answered(sequence)
         return sent, progress
 
@@ -171,7 +179,7 @@ class Scheduler:
             decode_seqs=sum(s.prefill_tokens_left == 0 for s in live),
             prefill_seqs=sum(s.prefill_tokens_left > 0 for s in live),
             kv_tokens=sum(s.cached_tokens for s in live),
-            kv_blocks_free=self._ledger.free_blocks,
+            kv_blocks_free=self._cache.free_blocks,
             waiting_requests=len(self.waiting),
             waiting_prefill_tokens=prefill_left,
             pace_s=min((s.pace_s for s in live if not s.prefill_tokens_left and not s.missed_first), default=math.inf),
@@ -183,21 +191,71 @@ class Scheduler:
         return self.in_flight[0].predicted_s if self.in_flight else 0.0
 
     def _too_large(self, sequence: Sequence) -> bool:
-        blocks = self._ledger.blocks_for(sequence.most_cached_tokens)
-        return blocks > self.info.kv_blocks_total or sequence.most_cached_tokens > self.info.max_context_tokens
+        tokens = sequence.most_cached_tokens
+        return not self._cache.could_hold(tokens) or tokens > self.info.max_context_tokens
 
-    def _admit(self, sequence: Sequence) -> None:
-        self.waiting.remove(sequence)
-        sequence.slot = self._free_slots.popleft()
-        self._ledger.reserve(sequence.slot, sequence.most_cached_tokens)
-        self.running[sequence.slot] = sequence
+    def _with_room_for_a_token(self) -> list[Sequence]:
+        """Those in the engine that the next step can run; where the cache is full, somebody leaves it for the others."""
+        live = [s for s in self.running.values() if s.outcome is None and not s.is_leaving]
+        short = [s for s in live if s.cached_tokens >= s.room_tokens and s.can_decode]
+        if len(short) <= self._cache.free_blocks:
+            return live
+        coming_blocks = sum(self._cache.blocks_of(s) for s in self.running.values() if s.is_leaving)
+        room_blocks = self._cache.free_blocks + coming_blocks
+        for sequence in who_leaves(live, short, room_blocks=room_blocks, blocks_of=self._cache.blocks_of):
+            sequence.is_leaving = True
+            self._leave_if_answered(sequence)
+        staying = [s for s in short if s.slot != NO_SLOT and not s.is_leaving]
+        pausing = who_pauses(staying, free_blocks=self._cache.free_blocks)
+        return [s for s in live if s.slot != NO_SLOT and not s.is_leaving and s not in pausing]
+
+    def _with_room(self, planned: Iterable[Allotment]) -> tuple[Allotment, ...]:
+        """What is planned, with blocks taken for it: a newcomer may find more of its prompt in the cache than was expected, or wait on."""
+        allotments = []
+        for allotment in planned:
+            sequence = allotment.sequence
+            if sequence.slot == NO_SLOT:
+                if not self._cache.admit(sequence):
+                    continue
+                self.waiting.remove(sequence)
+                self.running[sequence.slot] = sequence
+                self.copied_tokens += sequence.cached_tokens
+                num_tokens = min(allotment.num_tokens, sequence.prefill_tokens_left)
+                allotments.append(allotment._replace(num_tokens=num_tokens))
+            else:
+                if sequence.cached_tokens >= sequence.room_tokens:
+                    self._cache.grow(sequence)
+                allotments.append(allotment)
+        return tuple(allotments)
+
+    def _advance(self, allotments: tuple[Allotment, ...], ends_s: float) -> tuple[Chunk, ...]:
+        """The chunks of a step that is foreseen to end then; what they compute of prompts can be copied by the next."""
+        chunks = tuple([sequence.advance(num_tokens, ends_s) for sequence, num_tokens, _, _ in allotments])
+        prompts = [allotment for allotment in allotments if allotment.is_prefill]
+        for sequence, num_tokens, _, is_relegated in prompts:
+            self._cache.note_sent(sequence)
+            self._shares.serve(sequence.tenant, num_tokens)
+            sequence.relegated |= is_relegated
+        if not all(prompt.sequence.prefill_tokens_left for prompt in prompts):
+            self._look_for_prefixes()
+        return chunks
+
+    def _look_for_prefixes(self) -> None:
+        for sequence in self.waiting:
+            sequence.expect_prefix(self._cache.prefix_of(sequence).num_tokens)
 
     def _leave_if_answered(self, sequence: Sequence) -> None:
-        """Free an ended sequence's slot and blocks, once no step on its way carries it."""
+        """Free the slot and blocks of a sequence that has ended or makes room, once no step on its way carries it."""
         if sequence.steps_in_flight or sequence.slot == NO_SLOT:
             return
         del self.running[sequence.slot]
-        self._ledger.release(sequence.slot)
-        self._free_slots.append(sequence.slot)
-        self._to_release.append(sequence.slot)
+        self._cache.leave(sequence)
         sequence.slot = NO_SLOT
+        if sequence.outcome is None:
+            self.recomputes += 1
+            sequence.recompute(engine_failed=False)
+            self._wait_again([sequence])
+
+    def _wait_again(self, sequences: list[Sequence]) -> None:
+        """In the old order."""
+        self.waiting = deque(sorted((*sequences, *self.waiting), key=attrgetter("arrival_s")))

@@ -1,6 +1,7 @@
 """One request inside lens: its tokens, where it is in the engine, and how it ended."""
 
 import math
+from array import array
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +15,8 @@ REFERENCE_TPOT_S = 0.2
 """Stand for targets that a request lacks, so that it is served in its turn; lax beside what interactive use promises."""
 FIRST_SHARE_OF_E2E = 0.5
 """Of an E2E target may go before the first token."""
+RESERVED_OUTPUT_TOKENS = 128
+"""Of its answer a sequence has room for when it joins; for the rest it takes blocks as it comes to them."""
 LIKELY_OUTPUT_TOKENS = 512
 """An answer that may be longer is paced by its E2E target as if it were no longer: a limit is no length."""
 
@@ -24,6 +27,8 @@ class Allotment(NamedTuple):
     sequence: "Sequence"
     num_tokens: int
     is_prefill: bool
+    is_relegated: bool = False
+    """Whether it goes behind all that can be on time."""
 
 
 class Sequence:
@@ -69,16 +74,25 @@ class Sequence:
         self.due_s = arrival_s + _earliest(slo.ttft_s, first_by_e2e_s, otherwise=REFERENCE_TTFT_S)
 
         self.decode = Allotment(self, 1, is_prefill=False)
-        self.output_ids: list[int] = []
+        self.output_ids = array("i")
         self.outcome: Outcome | None = None
         self.slot = NO_SLOT
         self.steps_in_flight = 0
         self.recomputes_since_token = 0
         self.cached_tokens = 0
+        """As long as it waits: what it is likely to find in the cache."""
+        self.room_tokens = 0
+        """Tokens for which it has blocks."""
         self.prefill_tokens_left = len(prompt_ids)
         """Tokens to compute before the next can be drawn."""
+        self.prefill_ids: tuple[int, ...] = prompt_ids
+        """The prompt, and behind it what was returned before the sequence had to be recomputed."""
         self.draws = 0
-        self._prefill_ids = prompt_ids
+        self.copied_tokens = 0
+        """Of its prompt, not computed for it but found in the cache."""
+        self.is_leaving = False
+        """Whether it makes room for others as soon as what is on its way has come back."""
+        self._joined_from: int | None = None
         self.runs_until_s = arrival_s
         """When the last step sent that carries it is foreseen to end."""
         self._first_due_s = self.due_s
@@ -93,9 +107,27 @@ class Sequence:
         return len(self.prompt_ids) + self.max_output_tokens - 1
 
     @property
+    def tokens_to_join(self) -> int:
+        """For so many tokens it needs room before it can begin."""
+        return min(len(self.prefill_ids) + RESERVED_OUTPUT_TOKENS, self.most_cached_tokens)
+
+    @property
     def can_decode(self) -> bool:
         """Whether the next step can extend it by a token."""
         return self.prefill_tokens_left == 0 and self.draws < self.max_output_tokens
+
+    def expect_prefix(self, num_tokens: int) -> None:
+        """While it waits: so much of it will probably not have to be computed."""
+        self.cached_tokens = num_tokens
+        self.prefill_tokens_left = len(self.prefill_ids) - num_tokens
+
+    def join(self, slot: int, prefix_slot: int, prefix_tokens: int) -> None:
+        """Enter the engine, in this slot, with what its first chunk copies from another."""
+        self.slot = slot
+        self.expect_prefix(prefix_tokens)
+        if not self.output_ids:
+            self.copied_tokens = prefix_tokens
+        self._joined_from = prefix_slot
 
     def advance(self, num_tokens: int, ends_s: float) -> Chunk:
         """The next chunk of this many tokens, now counted as sent; its step is foreseen to end at `ends_s`."""
@@ -124,16 +156,17 @@ class Sequence:
         self.due_s = first_token_s + self.draws * self.pace_s
 
     def _prefill_chunk(self, num_tokens: int) -> Chunk:
-        first = self.cached_tokens
-        sampling = msgspec.structs.replace(self.sampling, first_draw=self.draws) if first == 0 else None
-        token_ids = self._prefill_ids[first : first + num_tokens]
+        first, joined_from = self.cached_tokens, self._joined_from
+        sampling = None if joined_from is None else msgspec.structs.replace(self.sampling, first_draw=self.draws)
+        self._joined_from = None
         return Chunk(
             self.slot,
             first,
             num_tokens,
-            token_ids,
-            sample=first + num_tokens == len(self._prefill_ids),
+            self.prefill_ids[first : first + num_tokens],
+            sample=first + num_tokens == len(self.prefill_ids),
             sampling=sampling,
+            prefix_slot=NO_SLOT if joined_from is None else joined_from,
         )
 
     def accept(self, token_id: int, now_s: float) -> None:
@@ -147,19 +180,20 @@ class Sequence:
         elif len(self.output_ids) >= self.max_output_tokens:
             self.outcome = Outcome.LENGTH
 
-    def recompute(self) -> None:
+    def recompute(self, *, engine_failed: bool) -> None:
         """Leave the engine and begin again: prompt and tokens returned become the prefill, draws go on counting."""
         self.slot = NO_SLOT
         self.steps_in_flight = 0
-        self.recomputes_since_token += 1
-        self.cached_tokens = 0
+        self.is_leaving = False
+        self.recomputes_since_token += engine_failed
+        self.room_tokens = 0
         self.draws = len(self.output_ids)
         if self._first_token_s is not None and self.output_ids:
             self.due_s = self._first_token_s + self.draws * self.pace_s
         else:
             self._first_token_s, self.due_s, self.missed_first = None, self._first_due_s, False
-        self._prefill_ids = (*self.prompt_ids, *self.output_ids)
-        self.prefill_tokens_left = len(self._prefill_ids)
+        self.prefill_ids = (*self.prompt_ids, *self.output_ids)
+        self.expect_prefix(0)
 
 
 def _earliest(*times_s: float | None, otherwise: float) -> float:

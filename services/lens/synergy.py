@@ -1,9 +1,10 @@
 """Our planner: each step as large as the promises to those in it allow, spent on the prompts that can still be on time. Pure."""
 
 import math
-from collections.abc import Iterable, Iterator
-from operator import attrgetter
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain
+from operator import add, attrgetter
+from typing import Any, NamedTuple
 
 from services.lens.budget import prefill_budget_tokens
 from services.lens.plan import PlanLimits, Queue
@@ -29,6 +30,7 @@ Sequences = list[Sequence]
 _DUE_S, _PACE_S = attrgetter("due_s"), attrgetter("pace_s")
 _ARRIVAL_S, _RUNS_UNTIL_S = attrgetter("arrival_s"), attrgetter("runs_until_s")
 _CACHED_TOKENS, _MISSED_FIRST = attrgetter("cached_tokens"), attrgetter("missed_first")
+_PRIORITY, _TENANT, _DRAWS = attrgetter("priority"), attrgetter("tenant"), attrgetter("draws")
 
 
 class Promise(NamedTuple):
@@ -56,16 +58,51 @@ def synergy(
     promise = step.run_decodes()
     if budget_tokens is not None:
         promise = promise._replace(limit_s=math.inf, pace_s=math.inf)
-    prefills = [s for s in queue.running if s.prefill_tokens_left]
-    if queue.room.slots and queue.room.blocks:
+    # Where all that run decode, none of them has a prompt to compute.
+    prefills = [s for s in queue.running if s.prefill_tokens_left] if len(step.allotments) < len(queue.running) else []
+    if queue.room.slots and queue.room.blocks > 0:
         prefills += queue.waiting
     if prefills and len(step.allotments) < limits.max_step_tokens:
         rate = step.prefill_tokens_per_s(promise.pace_s)
-        interrupted = [s for s in prefills if s.draws and not s.missed_first]
-        fresh = [s for s in prefills if s not in interrupted] if interrupted else prefills
-        on_time, relegated = triage(fresh, starts_s=queue.starts_s, tokens_per_s=rate)
-        step.run_prefills([*interrupted, *on_time], relegated, promise.limit_s)
+        interrupted, fresh = _interrupted_and_fresh(prefills)
+        on_time, relegated = triage(
+            fresh, starts_s=queue.starts_s, tokens_per_s=rate, served_tokens=queue.served_tokens
+        )
+        if interrupted:
+            on_time = sorted((*interrupted, *on_time), key=_PRIORITY, reverse=True)
+        step.run_prefills(on_time, _turns(relegated, queue), promise.limit_s)
     return tuple(step.allotments)
+
+
+def _interrupted_and_fresh(prefills: Sequences) -> tuple[Sequences, Sequences]:
+    """Answers that had begun in time and are recomputed, and all others."""
+    if not any(map(_DRAWS, prefills)):
+        return [], prefills
+    interrupted = [s for s in prefills if s.draws and not s.missed_first]
+    return interrupted, [s for s in prefills if not s.draws or s.missed_first]
+
+
+def _turns(relegated: Sequences, queue: Queue) -> Iterator[Sequence]:
+    """Who is next of those that cannot be on time. Few of them get on in a step, so that they are not sorted before the first has.
+
+    Of higher priority first, then whose tenant had least, then who came first; but those that have waited for too long go before all,
+    and who came first of them, so that nobody waits for ever.
+    """
+    if not relegated:
+        return
+    key: Callable[[Sequence], Any] = _ARRIVAL_S
+    if len(set(map(_PRIORITY, relegated))) > 1 or (
+        len(queue.served_tokens) > 1 and len(set(map(_TENANT, relegated))) > 1
+    ):
+
+        def key(sequence: Sequence) -> tuple[bool, int, float, float]:
+            if queue.starts_s - sequence.due_s > PATIENCE_S:
+                return False, 0, 0.0, sequence.arrival_s
+            return True, -sequence.priority, queue.served_tokens.get(sequence.tenant, 0.0), sequence.arrival_s
+
+    first = min(relegated, key=key)
+    yield first
+    yield from (sequence for sequence in sorted(relegated, key=key) if sequence is not first)
 
 
 class _Step:
@@ -100,7 +137,8 @@ class _Step:
         promise = _promise(promised, starts_s, self._shape_s)
         if promise.broken or len(promised) < len(decodes):
             kept = set(promised).difference(promise.broken)
-            self._decode(decodes)
+            if len(promised) < len(decodes):
+                self._decode(decodes)
             if kept and self._shape_s > promise.limit_s:
                 self._decode([s for s in decodes if s in kept or not self._may_rest(s)])
         return promise
@@ -126,10 +164,13 @@ class _Step:
         tokens = max((pace_s - self._shape_s) * rate, self._limits.least_prefill_tokens, 1)
         return min(tokens, most_tokens) / pace_s
 
-    def run_prefills(self, on_time: Iterable[Sequence], relegated: Sequences, limit_s: float) -> None:
+    def run_prefills(self, on_time: Iterable[Sequence], relegated: Iterator[Sequence], limit_s: float) -> None:
         """Chunks as large as the step may be: of prompts on time, then of others. The first of either gets on in any case."""
-        relegated = sorted(relegated, key=_ARRIVAL_S)
-        kept_tokens = self._let_the_oldest_in(relegated)
+        first = next(relegated, None)
+        kept_tokens = 0
+        if first is not None:
+            relegated = chain((first,), relegated)
+            kept_tokens = self._let_in(first)
         least_tokens = self._limits.least_prefill_tokens
         for sequence in self._fitting(on_time):
             num_tokens = self._run_chunk(sequence, limit_s, least_tokens, kept_tokens)
@@ -141,23 +182,20 @@ class _Step:
             limit_s = min(limit_s, max(sequence.due_s - self._queue.starts_s, self._foreseen_s(self._shape)))
         least_tokens = self._limits.least_prefill_tokens
         for sequence in self._fitting(relegated):
-            num_tokens = self._run_chunk(sequence, limit_s, least_tokens)
+            num_tokens = self._run_chunk(sequence, limit_s, least_tokens, is_relegated=True)
             least_tokens = max(least_tokens - num_tokens, 0)
             if num_tokens < sequence.prefill_tokens_left:
                 return
 
-    def _let_the_oldest_in(self, relegated: Sequences) -> int:
+    def _let_in(self, relegated: Sequence) -> int:
         """See that a relegated prompt gets on however many others come; how many tokens of the step to keep for it."""
-        if not relegated:
-            return 0
-        oldest, starts_s = relegated[0], self._queue.starts_s
-        if oldest.slot == NO_SLOT and starts_s - oldest.due_s > PATIENCE_S:
-            room = self._room.without(oldest)
+        if relegated.slot == NO_SLOT and self._queue.starts_s - relegated.due_s > PATIENCE_S:
+            room = self._room.without(relegated)
             if room is None:
                 self._is_full = True  # nobody joins before it does
             else:
                 self._room = room
-                self._joining = oldest
+                self._joining = relegated
         return min(self._limits.least_prefill_tokens, self._limits.max_step_tokens // 2)
 
     def _fitting(self, prefills: Iterable[Sequence]) -> Iterator[Sequence]:
@@ -169,7 +207,9 @@ class _Step:
                     continue
             yield sequence
 
-    def _run_chunk(self, sequence: Sequence, limit_s: float, least_tokens: int, kept_tokens: int = 0) -> int:
+    def _run_chunk(
+        self, sequence: Sequence, limit_s: float, least_tokens: int, kept_tokens: int = 0, *, is_relegated: bool = False
+    ) -> int:
         """Run as much of its prompt as fits in the step, and how much that is.
 
         Args:
@@ -190,7 +230,7 @@ class _Step:
                 room = self._room.without(sequence)
                 assert room is not None, "it fits"
                 self._room = room
-            self.allotments.append(Allotment(sequence, num_tokens, is_prefill=True))
+            self.allotments.append(Allotment(sequence, num_tokens, is_prefill=True, is_relegated=is_relegated))
             self._shape = _with_chunk(self._shape, num_tokens, sequence.cached_tokens)
         return num_tokens
 
@@ -205,26 +245,33 @@ def _promise(decodes: Sequences, starts_s: float, decode_s: float) -> Promise:
     pace_s = min(map(_PACE_S, decodes))
     # However soon somebody was promised a token, no step is shorter than one that does nothing else.
     cap_s = MOST_GAP_PACES * max(pace_s, decode_s)
-    least_due_s = min(map(_DUE_S, decodes))
-    if least_due_s >= ends_s and not any(map(_MISSED_FIRST, decodes)):
-        return Promise([], min(least_due_s - starts_s - max(decode_s - pace_s, 0.0), cap_s), pace_s)
-    broken: Sequences = []
-    limit_s, pace_s = cap_s, cap_s
-    for sequence in decodes:
-        if sequence.missed_first or _is_lost(sequence, ends_s, decode_s):
-            broken.append(sequence)
-            continue
-        slack_s = sequence.due_s - starts_s - max(decode_s - sequence.pace_s, 0.0)  # less what the next step will lack
-        if sequence.due_s < ends_s:
-            slack_s = max(slack_s, CATCH_UP * sequence.pace_s)
-        limit_s, pace_s = min(limit_s, slack_s), min(pace_s, sequence.pace_s)
-    return Promise(broken, limit_s, pace_s)
+    if decodes[0].missed_first:  # then all have, and nothing is left to be kept
+        return Promise(decodes, cap_s, cap_s)
+    limit_s = cap_s
+    on_time = [s for s in decodes if s.due_s >= ends_s]
+    if on_time:
+        limit_s = min(limit_s, _nobody_late_s(on_time, decode_s) - starts_s)
+    if len(on_time) == len(decodes):
+        return Promise([], limit_s, pace_s)
+    behind = [s for s in decodes if s.due_s < ends_s]
+    # Lost is who is behind by more than it can catch up with in steps that do nothing else.
+    lost = [s for s in behind if ends_s - s.due_s > (s.max_output_tokens - s.draws) * (s.pace_s - decode_s)]
+    if lost:
+        broken = set(lost)
+        behind = [s for s in behind if s not in broken]
+        pace_s = min(map(_PACE_S, (*on_time, *behind)), default=cap_s)
+    for sequence in behind:
+        least_s = CATCH_UP * sequence.pace_s
+        if limit_s > least_s:
+            limit_s = max(min(limit_s, _nobody_late_s((sequence,), decode_s) - starts_s), least_s)
+    return Promise(lost, limit_s, pace_s)
 
 
-def _is_lost(sequence: Sequence, ends_s: float, decode_s: float) -> bool:
-    """Whether an answer is behind by more than it can catch up with in steps that do nothing else."""
-    behind_s = ends_s - sequence.due_s
-    return behind_s > 0.0 and behind_s > (sequence.max_output_tokens - sequence.draws) * (sequence.pace_s - decode_s)
+def _nobody_late_s(answers: Collection[Sequence], decode_s: float) -> float:
+    """When a step must be over for all to be on time, in the next step too if that takes them longer than their pace."""
+    due_s: float = min(map(_DUE_S, answers))
+    next_due_s: float = min(map(add, map(_DUE_S, answers), map(_PACE_S, answers)))
+    return min(due_s, next_due_s - decode_s)
 
 
 def _rate(tokens: int, duration_s: float) -> float:

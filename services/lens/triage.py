@@ -1,9 +1,10 @@
-"""Which prompts can still be on time, when not all can: as many as possible. Pure."""
+"""Which prompts can still be on time, when not all can be: as many as possible. Pure."""
 
 from bisect import bisect_left
-from collections.abc import Collection
-from heapq import heappush, heappushpop
-from operator import attrgetter
+from collections.abc import Collection, Mapping
+from heapq import heappop, heappush
+from itertools import accumulate
+from operator import attrgetter, le
 from typing import NamedTuple
 
 from services.lens.sequence import Sequence
@@ -13,43 +14,75 @@ class Triage(NamedTuple):
     """Sequences whose prompts are not computed yet."""
 
     on_time: list[Sequence]
-    """By what is due first."""
+    """Of higher priority first, then by what is due first."""
     relegated: list[Sequence]
-    """That miss their target, or would make others miss theirs; in the order given."""
+    """That miss their target, or would make others miss theirs; in no order."""
 
 
-def triage(prefills: Collection[Sequence], *, starts_s: float, tokens_per_s: float) -> Triage:
+def triage(
+    prefills: Collection[Sequence], *, starts_s: float, tokens_per_s: float, served_tokens: Mapping[str, float]
+) -> Triage:
     """Tell those apart that are worth hurrying from those that are not.
 
     By what is due first; whenever one would be late, the one that takes longest of those so far is given up. No other choice
     has fewer late jobs on one machine (Moore 1968, "An n job, one machine sequencing algorithm for minimizing the number of
-    late jobs").
+    late jobs"). Of several tenants the one gives up that would come to have had most; what is of lower priority has only the
+    time that is left.
 
     Args:
         starts_s: when the first could begin.
         tokens_per_s: how fast prompts are computed, beside what else there is to do.
+        served_tokens: that tenants have been served before.
     """
     by_due = sorted(prefills, key=_DUE_S)
     past = bisect_left(by_due, starts_s, key=_DUE_S)
-    given_up = set(by_due[:past])
-    kept: list[tuple[float, int]] = []
-    """Minus the time needed, and the place; a heap."""
-    ends_s = starts_s
-    for place in range(past, len(by_due)):
-        sequence = by_due[place]
-        due_s, needed_s = sequence.due_s, sequence.prefill_tokens_left / tokens_per_s
-        if starts_s + needed_s > due_s:
+    late, coming = by_due[:past], by_due[past:]
+    priorities = set(map(_PRIORITY, coming))
+    if len(priorities) <= 1:
+        return _triage_equals(late, coming, starts_s, tokens_per_s, served_tokens)
+    on_time: list[Sequence] = []
+    for priority in sorted(priorities, reverse=True):
+        equals = [s for s in coming if s.priority == priority]
+        kept, late = _triage_equals(late, equals, starts_s, tokens_per_s, served_tokens)
+        on_time += kept
+        starts_s += sum(map(_TOKENS_LEFT, kept)) / tokens_per_s
+    return Triage(on_time, late)
+
+
+def _triage_equals(
+    late: list[Sequence],
+    by_due: list[Sequence],
+    starts_s: float,
+    tokens_per_s: float,
+    served_tokens: Mapping[str, float],
+) -> Triage:
+    """Of one priority; what is given up comes behind those that are `late`."""
+    ahead_tokens_of_each = accumulate(map(_TOKENS_LEFT, by_due))
+    room_tokens = [(due_s - starts_s) * tokens_per_s for due_s in map(_DUE_S, by_due)]
+    if all(map(le, ahead_tokens_of_each, room_tokens)):
+        return Triage(by_due, late)
+    given_up: set[Sequence] = set()
+    kept: dict[str, list[tuple[int, int]]] = {}
+    """By tenant: minus the tokens needed, and the place; heaps."""
+    had_tokens: dict[str, float] = {}
+    ahead_tokens = 0
+    for place, sequence in enumerate(by_due):
+        due_s, needed_tokens, tenant = sequence.due_s, sequence.prefill_tokens_left, sequence.tenant
+        if starts_s + needed_tokens / tokens_per_s > due_s:
             given_up.add(sequence)
-        elif ends_s + needed_s <= due_s:
-            ends_s += needed_s
-            heappush(kept, (-needed_s, place))
-        else:
-            longest_s, dropped = heappushpop(kept, (-needed_s, place))
-            ends_s += needed_s + longest_s
+            continue
+        heappush(kept.setdefault(tenant, []), (-needed_tokens, place))
+        had_tokens[tenant] = had_tokens.get(tenant, served_tokens.get(tenant, 0.0)) + needed_tokens
+        ahead_tokens += needed_tokens
+        while starts_s + ahead_tokens / tokens_per_s > due_s:
+            most = max(kept, key=had_tokens.__getitem__) if len(kept) > 1 else next(iter(kept))
+            tokens, dropped = heappop(kept[most])
             given_up.add(by_due[dropped])
-    if not given_up:
-        return Triage(by_due, [])
-    return Triage([s for s in by_due if s not in given_up], [s for s in prefills if s in given_up])
+            had_tokens[most] += tokens
+            ahead_tokens += tokens
+            if not kept[most]:
+                del kept[most]
+    return Triage([s for s in by_due if s not in given_up], [*late, *(s for s in by_due if s in given_up)])
 
 
-_DUE_S = attrgetter("due_s")
+_DUE_S, _TOKENS_LEFT, _PRIORITY = attrgetter("due_s"), attrgetter("prefill_tokens_left"), attrgetter("priority")

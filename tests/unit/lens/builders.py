@@ -8,7 +8,7 @@ from services.lens import tokenizer as tokenizer_module
 from services.lens.sequence import Sequence
 from services.lens.tokenizer import TextModel
 from shared.slo import Slo
-from shared.step import EngineInfo, Sampling
+from shared.step import NO_SLOT, EngineInfo, Sampling
 from shared.steptime import StepModel
 from tests.step_models import step_model
 
@@ -37,7 +37,7 @@ def sequence(
 
 def in_engine(started: Sequence, computed_tokens: int, ends_s: float = 0.0) -> Sequence:
     """The sequence with so many tokens of its prompt sent, in a step that ends then."""
-    started.slot = 0
+    started.join(0, NO_SLOT, 0)
     started.advance(computed_tokens, ends_s)
     return started
 

@@ -30,7 +30,12 @@ async def test_a_completion_is_the_text_up_to_the_end_token(client):
 async def test_usage_counts_prompt_and_drawn_tokens(client):
     answer = await complete(client)
     drawn = len(WORDS) - 3 + 1  # the end token was drawn too
-    assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": drawn, "total_tokens": 3 + drawn}
+    assert answer["usage"] == {
+        "prompt_tokens": 3,
+        "completion_tokens": drawn,
+        "total_tokens": 3 + drawn,
+        "prompt_tokens_details": {"cached_tokens": 0},
+    }
 
 
 async def test_a_limit_ends_the_answer_right_there(client):

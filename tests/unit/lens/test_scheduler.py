@@ -79,7 +79,7 @@ def test_the_limit_of_output_tokens_ends_a_sequence_without_a_wasted_draw():
     send(of), send(of)
     assert of.plan(model(), LIMITS) is None
     answer(of), answer(of)
-    assert (short.outcome, short.output_ids) == (Outcome.LENGTH, [5, 5])
+    assert (short.outcome, list(short.output_ids)) == (Outcome.LENGTH, [5, 5])
 
 
 def test_an_idle_engine_is_told_of_released_slots():

@@ -60,12 +60,12 @@ def test_only_a_promise_can_be_missed(slo, missed):
 def test_recomputed_without_a_token_it_is_due_as_at_first():
     lost = in_engine(sequence(4, slo=Slo(ttft_s=0.5)), 4, 1.0)
     assert lost.missed_first
-    lost.recompute()
+    lost.recompute(engine_failed=True)
     assert (lost.due_s, lost.missed_first) == (0.5, False)
 
 
 def test_recomputed_with_tokens_it_is_due_where_it_stopped():
     lost = answering(Slo(ttft_s=2.0, tpot_s=0.1))
     lost.advance(1, 1.02)
-    lost.recompute()
+    lost.recompute(engine_failed=True)
     assert lost.due_s == pytest.approx(1.1)

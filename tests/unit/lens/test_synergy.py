@@ -153,7 +153,7 @@ def test_answers_beyond_what_a_step_holds_take_turns():
 def test_an_answer_that_was_interrupted_goes_before_prompts():
     interrupted = answering(first_token_s=0.1)
     interrupted.accept(1, 0.1)
-    interrupted.recompute()
+    interrupted.recompute(engine_failed=True)
     prompt = waiting(50)
     assert [s for s, _ in plan([], [prompt, interrupted], starts_s=0.8)] == [interrupted, prompt]
 

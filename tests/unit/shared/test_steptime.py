@@ -227,11 +227,11 @@ def test_one_step_takes_as_long_by_itself_as_among_many(seed):
         mixed_residuals=Residuals(factor=draw.uniform(0.5, 1.5)),
         **{name: draw.uniform(0, 1e-3) for name in FEATURES},
     )
-    tokens = np.concatenate([np.arange(1, 1100), draw.integers(1100, 20_000, 200)])
-    seqs, kv_tokens = draw.integers(1, tokens + 1), draw.integers(0, 10**6, tokens.size)
-    prefills = draw.integers(0, 3, tokens.size)
+    tokens = np.concatenate([np.arange(1.0, 1100.0), draw.integers(1100, 20_000, 200)])
+    seqs, kv_tokens = np.ceil(draw.uniform(0, tokens)), np.floor(draw.uniform(0, 1e6, tokens.size))
+    prefills = np.floor(draw.uniform(0, 3, tokens.size))
     work = draw.uniform(0, 1e7, tokens.size) * (prefills > 0)
-    among_many = drawn.step_time_s(StepShape(seqs, tokens, kv_tokens, work, prefills))
+    among_many = np.asarray(drawn.step_time_s(StepShape(seqs, tokens, kv_tokens, work, prefills)))
     shapes = zip(*(field.tolist() for field in (seqs, tokens, kv_tokens, work, prefills)), strict=True)
     by_itself = [drawn.step_time_s(StepShape(*shape)) for shape in shapes]
     assert by_itself == pytest.approx(among_many.tolist(), rel=1e-12)
