@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-simulator validate-simulator exp-floor exp-lens test test-fast lint format lock
+.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-simulator validate-simulator exp-floor exp-lens exp-lens-live test test-fast lint format lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,9 +41,12 @@ exp-floor: setup ## what fixed rules attain, simulated; TRACES=folder of the Azu
 	@test -n "$(TRACES)" || { echo 'exp-floor needs the traces: make exp-floor TRACES=folder' >&2; exit 2; }
 	@$(BIN)/python -m loadgen.experiments.floor $(TRACES) $(if $(SMOKE),--smoke)
 
-exp-lens: setup ## what lens attains beside every fixed budget, simulated; TRACES=folder, SMOKE=1 for a quick look
+exp-lens: setup ## what lens attains beside every fixed budget, simulated; TRACES=folder, SMOKE=1 for a quick look, RESUME=1 to go on
 	@test -n "$(TRACES)" || { echo 'exp-lens needs the traces: make exp-lens TRACES=folder' >&2; exit 2; }
-	@$(BIN)/python -m loadgen.experiments.lens $(TRACES) $(if $(SMOKE),--smoke)
+	@$(BIN)/python -m loadgen.experiments.lens $(TRACES) $(if $(SMOKE),--smoke) $(if $(RESUME),--resume)
+
+exp-lens-live: setup ## what lens attains on emulated engines and a real model, 40 minutes with nothing else running; SMOKE=1 for a minute
+	@$(BIN)/python -m loadgen.experiments.lens_live $(if $(SMOKE),--smoke) $(OPTIONS)
 
 fit-profile: setup ## a GPU profile for the emulated engine from step logs, LOGS="a.jsonl b.jsonl" NAME=my-gpu
 	@test -n "$(LOGS)" -a -n "$(NAME)" || { \

@@ -4,12 +4,18 @@ import configparser
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from infra.native.ports import HOST, free_port_numbers
 
 REAL = "llamacpp"
 """In place of a profile: an engine that runs the bundled model."""
+
+LensSettings = Mapping[str, Mapping[str, str]]
+"""By the engine's name, what its lens alone is told, by the key of the environment."""
+NONE_OF_ITS_OWN: Mapping[str, str] = MappingProxyType({})
+NO_LENS_SETTINGS: LensSettings = MappingProxyType({})
 
 
 class ChosenEngine(NamedTuple):
@@ -41,7 +47,9 @@ def _numbered(names: Sequence[str], place: int) -> str:
     return name if names.count(name) == 1 else f"{name}-{1 + names[:place].count(name)}"
 
 
-def configuration(template: Path, engines: Sequence[ChosenEngine]) -> str:
+def configuration(
+    template: Path, engines: Sequence[ChosenEngine], lens_settings: LensSettings = NO_LENS_SETTINGS
+) -> str:
     """Supervisor's configuration with these engines and lenses instead of the template's."""
     parser = configparser.RawConfigParser()
     parser.read_string(template.read_text())
@@ -54,7 +62,8 @@ def configuration(template: Path, engines: Sequence[ChosenEngine]) -> str:
             parser.remove_section(section)
     for engine in engines:
         parser[f"program:engine-{engine.name}"] = common["engine"] | {"environment": _written(_engine_keys(engine))}
-        parser[f"program:lens-{engine.name}"] = common["lens"] | {"environment": _written(_lens_keys(engine))}
+        lens_keys = {**lens_settings.get(engine.name, NONE_OF_ITS_OWN), **_lens_keys(engine)}
+        parser[f"program:lens-{engine.name}"] = common["lens"] | {"environment": _written(lens_keys)}
     for group, kind in (("engines", "engine"), ("lenses", "lens")):
         parser[f"group:{group}"]["programs"] = ", ".join(f"{kind}-{engine.name}" for engine in engines)
     written = io.StringIO()

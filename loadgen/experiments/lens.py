@@ -5,7 +5,7 @@ Virtual time; the step model is learned from telemetry, from cold in every run.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,42 +14,97 @@ from rich.console import Console
 
 from loadgen.arguments import positive_int
 from loadgen.experiments.floor import ONE_ENGINE, SEEDS
-from loadgen.experiments.lens_page import page
-from loadgen.experiments.workloads import draw_workload
+from loadgen.experiments.lens_loads import FAR_OVER, LIGHT, LINES, MEASURED, STRAIGHT, Line
+from loadgen.experiments.lens_page import KINDS, page
+from loadgen.experiments.tables import OURS, TRIAGING, is_fixed
+from loadgen.experiments.workloads import draw_parts
 from loadgen.simulate.experiment import Cell, run_cells, write_rows
+from loadgen.simulate.hardware import hardware_by_profile
+from loadgen.simulate.rows import Row
+from loadgen.simulate.run import Knows, Scenario
 from loadgen.traces import BadTrace
+from services.engine.profile import load_profile
 
 ROWS = Path("runs/exp-lens.jsonl")
 PAGE = Path("docs/results/lens.md")
 SMOKE_ROWS = Path("runs/exp-lens-smoke.jsonl")
-REQUESTS, SMOKE_REQUESTS = 800, 60
+REQUESTS, SMOKE_REQUESTS = 800, 40
 SMOKE_SEEDS = 2
 TELEMETRY_DELAY_S = 0.05
 
-LOADS = {"conversation": (4.5, 6.0, 7.2), "code": (3.0, 4.0, 4.8), "mixed": (2.0, 2.6, 3.1)}
-"""Light; capacity, where the best fixed budget without relegation attains about 90 %; 1.2 times that."""
-BUDGETS = (256, 384, 512, 1024, 2048)
-PLANNERS = (
-    *(f"static-{budget}" for budget in BUDGETS),
-    *(f"static-{budget}-relegating" for budget in BUDGETS),
-    *(f"static-{budget}-triaging" for budget in BUDGETS),
-    *("prefill-first", "published", "synergy"),
-)
+BUDGETS = (256, 320, 384, 448, 512, 1024, 2048, 8192)
+BY_OTHERS = ("prefill-first", "published")
+"""Rules without a budget."""
+PLANNERS = (*(f"static-{budget}{kind}" for kind in KINDS for budget in BUDGETS), *BY_OTHERS, OURS)
+
+
+def scenarios() -> Mapping[str, Scenario]:
+    """One engine, by its hardware."""
+    profiled = hardware_by_profile(load_profile(MEASURED))
+    return {
+        STRAIGHT: ONE_ENGINE,
+        MEASURED: msgspec.structs.replace(ONE_ENGINE, engines={"engine": MEASURED}, hardware={MEASURED: profiled}),
+    }
 
 
 def cells(traces: Path, requests: int, *, smoke: bool) -> list[Cell]:
     """Every planner at every load."""
+    by_hardware = scenarios()
     return [
         Cell(
-            workload=workload,
-            rate=rate,
-            draw=partial(draw_workload, traces, workload, rate, requests),
-            scenario=msgspec.structs.replace(ONE_ENGINE, planner=planner, delay_s=TELEMETRY_DELAY_S),
+            workload=line.workload.name,
+            rate=line.rate_per_s,
+            draw=partial(draw_parts, traces, line.parts, requests),
+            scenario=msgspec.structs.replace(
+                by_hardware[line.workload.hardware],
+                planner=planner,
+                knows=Knows.LEARNED if foresees(planner) else Knows.TRUE,
+                delay_s=TELEMETRY_DELAY_S,
+            ),
         )
-        for workload, rates in LOADS.items()
-        for rate in (rates[:1] if smoke else rates)
+        for line in lines(smoke=smoke)
         for planner in PLANNERS
+        if planner not in BY_OTHERS or line.times_capacity < FAR_OVER
     ]
+
+
+def foresees(planner: str) -> bool:
+    """Whether it asks the step model; for one that does not, there is nothing to be learned, which takes its time."""
+    return planner in ("published", OURS) or is_fixed(planner, TRIAGING)
+
+
+def lines(*, smoke: bool) -> Sequence[Line]:
+    """All loads; for a quick look those that are light."""
+    return [line for line in LINES if line.times_capacity == LIGHT] if smoke else LINES
+
+
+def run(
+    planned: Sequence[Cell], seeds: Sequence[int], rows_path: Path, console: Console, *, resume: bool
+) -> Sequence[Row]:
+    """The rows of the cells in their order; each is written as soon as it is known.
+
+    Args:
+        resume: whether what is in the file already is taken from there.
+    """
+    known = _known(rows_path, seeds) if resume else {}
+    write_rows(known.values(), rows_path)
+    missing = [cell for cell in planned if _key(cell) not in known]
+    if missing:
+        rows = run_cells(missing, seeds, console, note=lambda row: write_rows([row], rows_path, append=True))
+        known |= {(row.workload, row.rate, row.engine_policy): row for row in rows}
+    in_order = [known[_key(cell)] for cell in planned]
+    write_rows(in_order, rows_path)
+    return in_order
+
+
+def _key(cell: Cell) -> tuple[str, float, str]:
+    return cell.workload, cell.rate, cell.scenario.planner
+
+
+def _known(path: Path, seeds: Sequence[int]) -> dict[tuple[str, float, str], Row]:
+    lines = path.read_bytes().splitlines() if path.exists() else ()
+    rows = (msgspec.json.decode(line, type=Row) for line in lines)
+    return {(row.workload, row.rate, row.engine_policy): row for row in rows if row.seeds == tuple(seeds)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,22 +113,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("traces", type=Path, help="a folder with the traces' CSV files")
     parser.add_argument("--seeds", type=positive_int, help=f"{SEEDS}, or {SMOKE_SEEDS} with --smoke")
     parser.add_argument("--smoke", action="store_true", help=f"few requests, light load, no page; rows to {SMOKE_ROWS}")
+    parser.add_argument("--resume", action="store_true", help="keep what an earlier run of the same seeds has found")
+    parser.add_argument("--requests", type=positive_int, help=f"a run; {REQUESTS}, or {SMOKE_REQUESTS} with --smoke")
     parser.add_argument("--rows", type=Path, help=f"{ROWS}")
     parser.add_argument("--page", type=Path, default=PAGE, help="%(default)s")
     options = parser.parse_args(arguments)
     console = Console()
+    requests = options.requests or (SMOKE_REQUESTS if options.smoke else REQUESTS)
+    seeds = range(options.seeds or (SMOKE_SEEDS if options.smoke else SEEDS))
+    to = options.rows or (SMOKE_ROWS if options.smoke else ROWS)
     try:
-        planned = cells(options.traces, SMOKE_REQUESTS if options.smoke else REQUESTS, smoke=options.smoke)
-        rows = run_cells(planned, range(options.seeds or (SMOKE_SEEDS if options.smoke else SEEDS)), console)
+        planned = cells(options.traces, requests, smoke=options.smoke)
+        rows = run(planned, seeds, to, console, resume=options.resume)
     except BadTrace as error:
         console.print(str(error), style="red", markup=False)
         return 2
-    to = options.rows or (SMOKE_ROWS if options.smoke else ROWS)
-    write_rows(rows, to)
     console.print(f"rows: {to}", markup=False, highlight=False)
     if not options.smoke:
         options.page.parent.mkdir(parents=True, exist_ok=True)
-        options.page.write_text(page(rows))
+        options.page.write_text(page(rows, LINES, requests))
         console.print(f"page: {options.page}", markup=False, highlight=False)
     return 0
 

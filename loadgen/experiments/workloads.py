@@ -1,8 +1,11 @@
 """The workloads of the published experiments: lengths of public traces, at Poisson arrivals, in classes of targets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
 
 from loadgen.class_option import mix_of, parse_class
 from loadgen.load import Settings, draw_load
@@ -23,6 +26,37 @@ WORKLOADS: Mapping[str, Sequence[str]] = {
     ),
 }
 """Each a `--class` of the command line; the files are in one folder."""
+
+SEEDS_APART = 1_000_000
+"""Between those of a load's parts, so that they have nothing in common."""
+
+
+class Part(NamedTuple):
+    """What is asked for a while."""
+
+    workload: str
+    rate_per_s: float
+
+
+def draw_parts(traces: Path, parts: Sequence[Part], count: int, seed: int) -> Sequence[Request]:
+    """Workloads that follow each other; of `count` requests each has as many.
+
+    Raises:
+        BadTrace: as `draw_workload`.
+    """
+    return joined(
+        draw_workload(traces, workload, rate_per_s, count // len(parts), seed + place * SEEDS_APART)
+        for place, (workload, rate_per_s) in enumerate(parts)
+    )
+
+
+def joined(loads: Iterable[Sequence[Request]]) -> tuple[Request, ...]:
+    """Loads end to end: each begins with the last arrival of the one before."""
+    requests: list[Request] = []
+    for load in loads:
+        begins_s = requests[-1].arrival_s if requests else 0.0
+        requests += [msgspec.structs.replace(r, arrival_s=begins_s + r.arrival_s) for r in load]
+    return tuple(requests)
 
 
 def draw_workload(traces: Path, workload: str, rate_per_s: float, count: int, seed: int) -> Sequence[Request]:

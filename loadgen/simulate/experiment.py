@@ -1,7 +1,9 @@
 """Scenarios over loads and seeds, several at a time in processes of their own, and the file of their rows."""
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from loadgen.workload import Request
 
 Draw = Callable[[int], Sequence[Request]]
 """The requests of a seed; picklable."""
+PLAIN_LINES = 20
+"""Of progress, where there is no terminal to show a bar on."""
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,25 +37,44 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
         return row_of(self.workload, self.rate, self.engine_policy or scenario.planner, scenario.policy, runs)
 
 
-def run_cells(cells: Sequence[Cell], seeds: Sequence[int], console: Console) -> list[Row]:
+def run_cells(
+    cells: Sequence[Cell],
+    seeds: Sequence[int],
+    console: Console,
+    *,
+    note: Callable[[Row], None] = lambda _row: None,
+) -> list[Row]:
     """The rows, in the order of the cells; each seed of each is a task for one core.
+
+    Args:
+        note: called with each row as soon as it is known.
 
     Raises:
         BadTrace, ImpossibleLoad: of a load that cannot be drawn.
     """
-    for cell in cells:
+    for draw in {(cell.workload, cell.rate): cell.draw for cell in cells}.values():
         # Here, where a mistake can be told; and what was read for it, the processes have from the start.
-        cell.draw(seeds[0])
+        draw(seeds[0])
     if len(cells) * len(seeds) == 1:
-        return [cells[0].row([run_watched(cells[0], seeds[0], console)])]
-    scores: dict[tuple[int, int], RunScore] = {}
-    with _bar(console) as bar, ProcessPoolExecutor(cores()) as pool:
-        task = bar.add_task("runs", total=len(cells) * len(seeds))
+        row = cells[0].row([run_watched(cells[0], seeds[0], console)])
+        note(row)
+        return [row]
+    scores: dict[int, dict[int, RunScore]] = {number: {} for number in range(len(cells))}
+    rows: dict[int, Row] = {}
+    with _runs(console, len(cells) * len(seeds)) as advance, ProcessPoolExecutor(cores()) as pool:
         places = {pool.submit(run_cell, cell, seed): (n, seed) for n, cell in enumerate(cells) for seed in seeds}
-        for future in as_completed(places):
-            scores[places[future]] = future.result()
-            bar.advance(task)
-    return [cell.row([scores[number, seed] for seed in seeds]) for number, cell in enumerate(cells)]
+        try:
+            for future in as_completed(places):
+                number, seed = places[future]
+                scores[number][seed] = future.result()
+                advance()
+                if len(scores[number]) == len(seeds):
+                    rows[number] = cells[number].row([scores[number][seed] for seed in seeds])
+                    note(rows[number])
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [rows[number] for number in range(len(cells))]
 
 
 def run_watched(cell: Cell, seed: int, console: Console) -> RunScore:
@@ -67,7 +90,7 @@ def run_cell(cell: Cell, seed: int) -> RunScore:
     return score_run(seed, simulate(cell.scenario, cell.draw(seed), seed))
 
 
-def write_rows(rows: Iterable[Row], path: Path, *, append: bool = False) -> None:
+def write_rows(rows: Iterable[msgspec.Struct], path: Path, *, append: bool = False) -> None:
     """A row a line, as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab" if append else "wb") as file:
@@ -77,6 +100,22 @@ def write_rows(rows: Iterable[Row], path: Path, *, append: bool = False) -> None
 def cores() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+@contextlib.contextmanager
+def _runs(console: Console, total: int) -> Iterator[Callable[[], None]]:
+    """To be told of each run that has ended: a bar on a terminal, a line now and then elsewhere."""
+    began_s = time.monotonic()
+    with _bar(console) as bar:
+        task = bar.add_task("runs", total=total)
+
+        def advance() -> None:
+            bar.advance(task)
+            done = int(bar.tasks[task].completed)
+            if not console.is_terminal and done % max(1, total // PLAIN_LINES) == 0:
+                console.print(f"{done}/{total} runs in {time.monotonic() - began_s:.0f} s", highlight=False)
+
+        yield advance
 
 
 def _bar(console: Console) -> Progress:

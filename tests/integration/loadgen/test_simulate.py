@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from loadgen.__main__ import main
-from loadgen.experiments import floor
+from loadgen.experiments import floor, lens
 from loadgen.simulate.rows import Row
 
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n" + "".join(
@@ -54,3 +54,16 @@ def test_the_floor_is_smoked(tmp_path):
     assert {row.engine_policy for row in rows} == set(floor.PLANNERS)
     assert {row.router_policy for row in rows} == set(floor.POLICIES)
     assert floor.main([str(tmp_path / "elsewhere"), "--smoke"]) == 2
+
+
+def test_what_lens_attains_is_smoked(tmp_path):
+    (tmp_path / "AzureLLMInferenceTrace_conv.csv").write_text(AZURE)
+    (tmp_path / "AzureLLMInferenceTrace_code.csv").write_text(AZURE)
+    (tmp_path / "arxiv_summarization_lengths.csv").write_text(LENGTHS)
+    arguments = [str(tmp_path), "--smoke", "--rows", str(tmp_path / "rows.jsonl")]
+    assert lens.main(arguments) == 0
+    rows = rows_of(tmp_path / "rows.jsonl")
+    assert {row.engine_policy for row in rows} == set(lens.PLANNERS)
+    assert {(row.workload, row.rate) for row in rows} == {line.key for line in lens.lines(smoke=True)}
+    assert lens.main([*arguments, "--resume"]) == 0
+    assert rows_of(tmp_path / "rows.jsonl") == rows

@@ -1,5 +1,6 @@
 """A fleet of one's choice, as supervisor itself reads what it is told."""
 
+import configparser
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,17 @@ def test_each_lens_drives_its_own_engine(programs: dict[str, Any]) -> None:
         lens = programs[f"lens-{name}"].environment
         assert lens["LENS_ENGINE"] == name
         assert lens["LENS_ENGINE_GRPC"].endswith(f":{programs[f'engine-{name}'].environment['ENGINE_GRPC_PORT']}")
+
+
+def test_a_lens_is_told_what_is_for_it_alone_and_drives_its_engine_in_any_case() -> None:
+    first, second = chosen_engines([REAL, REAL])
+    told = {first.name: {"LENS_PLANNER": "static-64", "LENS_ENGINE": "another"}}
+    parser = configparser.RawConfigParser()
+    parser.read_string(configuration(CONFIGURATION, [first, second], told))
+    environment = parser[f"program:lens-{first.name}"]["environment"]
+    assert 'LENS_PLANNER="static-64"' in environment
+    assert f'LENS_ENGINE="{first.name}"' in environment
+    assert "LENS_PLANNER" not in parser[f"program:lens-{second.name}"]["environment"]
 
 
 def test_the_rest_is_as_with_real_engines(groups: list[Any], programs: dict[str, Any]) -> None:
