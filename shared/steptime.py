@@ -67,6 +67,16 @@ class StepShape(NamedTuple):
     """Σ cᵢ(kᵢ + cᵢ/2) over prefill chunks of cᵢ tokens behind kᵢ cached ones, tokens²."""
     prefill_seqs: Number = 0.0
 
+    def with_chunk(self, num_tokens: int, cached_tokens: int) -> "StepShape":
+        """The step with a prefill chunk more, of a sequence that has so many tokens in the cache."""
+        return StepShape(
+            self.batch_size + 1,
+            self.num_tokens + num_tokens,
+            self.kv_tokens + cached_tokens,
+            self.attention_work + num_tokens * (cached_tokens + num_tokens / 2),
+            self.prefill_seqs + 1,
+        )
+
 
 def features(shape: StepShape) -> tuple[Number, ...]:
     """The terms that coefficients multiply, in the order of `FEATURES`; plain numbers for a shape of plain numbers.

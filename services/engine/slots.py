@@ -157,6 +157,10 @@ class SlotTable:
         return None
 
     def _check_tokens(self, chunk: Chunk) -> Refusal | None:
+        if chunk.num_tokens < 1:
+            return Refusal(
+                RefusalCode.MALFORMED, f"slot {chunk.slot}: {chunk.num_tokens} tokens; at least one must be run"
+            )
         end, most = chunk.first_position + chunk.num_tokens, self._info.max_context_tokens
         if end > most:
             return Refusal(RefusalCode.CONTEXT_EXCEEDED, f"slot {chunk.slot}: {end} tokens; at most {most} fit")

@@ -44,20 +44,14 @@ def queue_wait_s(load: Load, model: StepModel, limits: PlanLimits) -> float:
         model,
         decodes,
         target_s=limits.target_s,
-        most_tokens=max(min(load.waiting_prefill_tokens, limits.max_step_tokens - load.decode_seqs), 0),
+        most_tokens=min(load.waiting_prefill_tokens, limits.max_step_tokens - load.decode_seqs),
         least_tokens=limits.least_prefill_tokens,
         cached_tokens=0,
     )
     if not chunk_tokens:
         return LEAST_QUEUE_WAIT_S
-    step = StepShape(
-        batch_size=load.decode_seqs + 1,
-        num_tokens=load.decode_seqs + chunk_tokens,
-        kv_tokens=load.kv_tokens,
-        attention_work=chunk_tokens**2 / 2,
-        prefill_seqs=1,
-    )
-    wait_s = load.waiting_prefill_tokens / chunk_tokens * float(model.step_time_s(step))
+    step_s = float(model.step_time_s(decodes.with_chunk(chunk_tokens, 0)))
+    wait_s = load.waiting_prefill_tokens / chunk_tokens * step_s
     return min(max(wait_s, LEAST_QUEUE_WAIT_S), MOST_QUEUE_WAIT_S)
 
 

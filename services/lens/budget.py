@@ -26,7 +26,7 @@ def prefill_budget_tokens(
     Args:
         step: what runs in any case.
         target_s: where none is left, the chunk is the least.
-        most_tokens: no chunk may be larger; 0 gives 0.
+        most_tokens: no chunk may be larger; 0 or less gives 0.
         least_tokens: a chunk of this size is allowed whatever it takes, so that prefills get on under any load.
         cached_tokens: what the chunk's sequence has in the cache already.
 
@@ -35,16 +35,10 @@ def prefill_budget_tokens(
     """
 
     def takes_s(chunk_tokens: int) -> float:
-        longer = StepShape(
-            step.batch_size + 1,
-            step.num_tokens + chunk_tokens,
-            step.kv_tokens + cached_tokens,
-            step.attention_work + chunk_tokens * (cached_tokens + chunk_tokens / 2),
-            step.prefill_seqs + 1,
-        )
-        return float(model.step_time_s(longer))
+        return float(model.step_time_s(step.with_chunk(chunk_tokens, cached_tokens)))
 
-    fitting = max(min(least_tokens, most_tokens), 0)
+    most_tokens = max(most_tokens, 0)
+    fitting = min(max(least_tokens, 0), most_tokens)
     if fitting == most_tokens or target_s <= 0.0:
         return fitting
     failing, failing_s = most_tokens, takes_s(most_tokens)

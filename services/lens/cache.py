@@ -13,8 +13,6 @@ from services.lens.prefixes import Prefix, PrefixTree
 from services.lens.sequence import Sequence
 from shared.step import NO_SLOT, EngineInfo
 
-NOTHING = Prefix(NO_SLOT, 0)
-
 
 class Cache:
     """Of one epoch; it begins empty."""
@@ -28,6 +26,8 @@ class Cache:
         self._to_release: list[int] = []
         self._ledger = BlockLedger(info.kv_blocks_total, info.kv_block_tokens)
         self._tree = PrefixTree(info.kv_block_tokens) if info.copies_prefixes else None
+        self.has_forgotten = False
+        """Whether text that somebody who waits may have expected is gone."""
 
     @property
     def free_slots(self) -> int:
@@ -51,36 +51,38 @@ class Cache:
         """Whether a sequence of so many tokens fits, if it is alone."""
         return self._ledger.blocks_for(tokens) <= self._ledger.total_blocks
 
-    def prefix_of(self, sequence: Sequence) -> Prefix:
-        """What it would copy if it joined now."""
-        found = None if self._tree is None else self._tree.longest(sequence.tenant, sequence.prefill_ids)
-        return found or NOTHING
+    def look_for_prefix(self, sequence: Sequence) -> None:
+        """Tell one that waits what it would copy if it joined now."""
+        if self._tree is not None:
+            sequence.expect(self._tree.longest(sequence.tenant, sequence.prefill_ids, sequence.prefix))
 
     def admit(self, sequence: Sequence) -> bool:
-        """Give a newcomer a slot and blocks, and the prefix that is there; False where slots that others copy from stand in the way."""
-        return self._admit(sequence, self.prefix_of(sequence)) or self._admit(sequence, NOTHING)
+        """Give a newcomer a slot and blocks, and the prefix that is there.
 
-    def _admit(self, sequence: Sequence, prefix: Prefix) -> bool:
+        Returns:
+            False where slots that others are about to copy from stand in the way.
+        """
+        self.look_for_prefix(sequence)
+        return self._admit(sequence, sequence.prefix) or self._admit(sequence, None)
+
+    def _admit(self, sequence: Sequence, prefix: Prefix | None) -> bool:
+        source, prefix_tokens = (NO_SLOT, 0) if prefix is None else (prefix.slot, prefix.num_tokens)
         blocks_for, wanted_tokens = self._ledger.blocks_for, sequence.tokens_to_join
-        needed = self._copied | {prefix.slot}
-        if not self._make_free(blocks_for(wanted_tokens) - blocks_for(prefix.num_tokens), slots=1, needed=needed):
+        needed = self._copied | {source}
+        if not self._make_free(blocks_for(wanted_tokens) - blocks_for(prefix_tokens), slots=1, needed=needed):
             return False
-        if prefix.num_tokens:
-            self._copied.add(prefix.slot)
-        if prefix.slot in self._kept:
-            self._kept[prefix.slot] = self._kept.pop(prefix.slot)  # the latest to be wanted is the last to go
+        if prefix is not None:
+            self._copied.add(source)
+        if source in self._kept:
+            self._kept[source] = self._kept.pop(source)  # the latest to be wanted is the last to go
         slot = self._free_slots.popleft()
-        self._ledger.hold(slot, wanted_tokens, prefix_slot=prefix.slot, prefix_tokens=prefix.num_tokens)
-        sequence.join(slot, prefix.slot, prefix.num_tokens)
+        self._ledger.hold(slot, wanted_tokens, prefix_slot=source, prefix_tokens=prefix_tokens)
+        sequence.join(slot, source, prefix_tokens)
         self._note_room(sequence)
         return True
 
     def grow(self, sequence: Sequence) -> None:
-        """Take a block for the next token of a sequence that has none for it.
-
-        Raises:
-            KvFull: there is none.
-        """
+        """Take a block for the next token of a sequence that has none for it; there is one, or that is a mistake."""
         self._make_free(1, slots=0, needed=self._copied)
         self._ledger.grow(sequence.slot, sequence.cached_tokens + 1)
         self._note_room(sequence)
@@ -122,6 +124,7 @@ class Cache:
         self._ledger.release(slot)
         if self._tree is not None:
             self._tree.forget(slot)
+            self.has_forgotten = True
         self._free_slots.append(slot)
         self._to_release.append(slot)
 

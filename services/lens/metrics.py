@@ -39,7 +39,7 @@ class LensMetrics:
         self._waiting = Gauge("lens_waiting_requests", "requests waiting", registry=self.registry)
         self._kv_blocks_free = Gauge("lens_kv_blocks_free", "KV blocks free", registry=self.registry)
         self._copied = Gauge(
-            "lens_copied_prompt_tokens", "prompt tokens found in the cache, since the start", registry=self.registry
+            "lens_copied_tokens", "tokens found in the cache, not computed, since the start", registry=self.registry
         )
         self._recomputed = Gauge(
             "lens_recomputed_sequences", "sequences that made room for others, since the start", registry=self.registry

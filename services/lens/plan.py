@@ -33,7 +33,7 @@ class Room(NamedTuple):
 
     def without(self, sequence: Sequence) -> "Room | None":
         """What is left when this one has joined; None where it does not fit."""
-        blocks = self.blocks + -sequence.tokens_to_join // self.block_tokens
+        blocks = self.blocks - -(-sequence.tokens_to_join // self.block_tokens)
         return Room(self.slots - 1, blocks, self.block_tokens) if self.slots and blocks >= 0 else None
 
 

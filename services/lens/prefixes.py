@@ -4,13 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 
-class Prefix(NamedTuple):
-    """The beginning of a prompt that a slot holds."""
-
-    slot: int
-    num_tokens: int
-
-
 class _Node:
     """A block of tokens behind all those on the way to it; below the root, a tenant."""
 
@@ -31,6 +24,14 @@ class _Node:
         return child
 
 
+class Prefix(NamedTuple):
+    """The beginning of a prompt that a slot holds."""
+
+    slot: int
+    num_tokens: int
+    node: _Node
+
+
 class PrefixTree:
     """Whole blocks only, compared token by token: no two texts are ever mistaken for each other, as they might by their hashes.
 
@@ -43,15 +44,21 @@ class PrefixTree:
         self._paths: dict[int, list[_Node]] = {}
         """By slot, the nodes that it holds: its tenant's, then a node a block."""
 
-    def longest(self, tenant: str, token_ids: Sequence[int]) -> Prefix | None:
-        """The longest beginning of these tokens that a slot holds; never all of them, since a step needs one to run."""
+    def longest(self, tenant: str, token_ids: Sequence[int], known: Prefix | None = None) -> Prefix | None:
+        """The longest beginning of these tokens that a slot holds; never all of them, since a step needs one to run.
+
+        Args:
+            known: what was found for them before: as long as somebody holds it, only what is behind it is looked at.
+        """
         node, end, size = self._root.children.get(tenant), 0, self._block_tokens
+        if known is not None and known.node.slots:
+            node, end = known.node, known.num_tokens
         while node is not None and end + size < len(token_ids):
             child = node.children.get(tuple(token_ids[end : end + size]))
             if child is None:
                 break
             node, end = child, end + size
-        return Prefix(next(reversed(node.slots)), end) if node is not None and end else None
+        return Prefix(next(reversed(node.slots)), end, node) if node is not None and end else None
 
     def extend(self, slot: int, tenant: str, token_ids: Sequence[int], num_tokens: int) -> None:
         """Say that a slot holds the first `num_tokens` of these, some of which may be known; the last block counts if it is full."""
@@ -67,11 +74,6 @@ class PrefixTree:
             del node.slots[slot]
             if not node.slots and node.parent is not None:
                 del node.parent.children[node.key]
-
-    @property
-    def num_blocks(self) -> int:
-        """Different blocks that are known."""
-        return len({id(node) for path in self._paths.values() for node in path[1:]})
 
     def _step_to(self, node: _Node, slot: int) -> None:
         node.slots[slot] = None

@@ -4,8 +4,7 @@ It does no I/O and reads no clock: the loop sends what `plan` returns and brings
 """
 
 import math
-from collections import deque
-from collections.abc import Iterable
+from collections import Counter, deque
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -21,6 +20,8 @@ from shared.step import NO_SLOT, NO_TOKEN, Chunk, EngineInfo, StepPlan, StepResu
 from shared.steptime import StepModel, StepShape
 from shared.telemetry import Outcome
 
+HEADROOM_BLOCKS = 2
+"""For each sequence in the engine are kept when another joins, so that it does not have to leave again soon."""
 STEPS_AHEAD = 2
 """While one step runs, the next is on its way, so that the device does not wait for lens."""
 MOST_RECOMPUTES_WITHOUT_TOKEN = 2
@@ -75,7 +76,7 @@ class Scheduler:
         self.recomputes = 0
         """Sequences that made room for others and had to be computed again."""
         self.copied_tokens = 0
-        """Prompt tokens that were in the cache already."""
+        """Tokens of prompts, and of answers to be recomputed, that were in the cache already."""
         self.open_epoch(info, boot_id, epoch)
 
     def open_epoch(self, info: EngineInfo, boot_id: int, epoch: int) -> None:
@@ -91,13 +92,14 @@ class Scheduler:
         self.running = {}
         for sequence in interrupted:
             sequence.recompute(engine_failed=True)
+        for sequence in self.waiting:
+            sequence.expect(None)
         self._wait_again(interrupted)
-        self._look_for_prefixes()
 
     def add(self, sequence: Sequence) -> None:
         """Let a sequence wait for its turn."""
         self._shares.arrive(sequence.tenant, {other.tenant for other in (*self.running.values(), *self.waiting)})
-        sequence.expect_prefix(self._cache.prefix_of(sequence).num_tokens)
+        self._cache.look_for_prefix(sequence)
         self.waiting.append(sequence)
 
     def end(self, sequence: Sequence, outcome: Outcome) -> None:
@@ -128,11 +130,11 @@ class Scheduler:
         if not self.in_flight:
             self._runs_since_s = now_s
         starts_s = max(now_s, self._runs_since_s + sum(sent.predicted_s for sent in self.in_flight))
-        live = self._with_room_for_a_token()
-        room = self._cache.room(headroom_blocks=len(live))
+        live = self._make_room()
+        room = self._cache.room(headroom_blocks=HEADROOM_BLOCKS * len(live))
         queue = Queue(live, self.waiting, room, now_s, starts_s, self._shares.tokens)
         planned = self._planner(queue, model, limits)
-        allotments = self._with_room(planned)
+        allotments = self._take_room(planned)
         released = self._cache.take_released()
         if not allotments and not released:
             return None
@@ -164,10 +166,11 @@ class Scheduler:
             sequence.steps_in_flight -= 1
             if sequence.outcome is None and token_id != NO_TOKEN:
                 sequence.accept(token_id, now_s)
-                self._shares.serve(sequence.tenant, 1)
                 progress.append(Progress(sequence, token_id))
             if sequence.outcome is not None or sequence.is_leaving:
                 self._leave_if_answered(sequence)
+        for tenant, num_tokens in Counter([sequence.tenant for sequence, _ in progress]).items():
+            self._shares.serve(tenant, num_tokens)
         return sent, progress
 
     @property
@@ -194,39 +197,48 @@ class Scheduler:
         tokens = sequence.most_cached_tokens
         return not self._cache.could_hold(tokens) or tokens > self.info.max_context_tokens
 
-    def _with_room_for_a_token(self) -> list[Sequence]:
-        """Those in the engine that the next step can run; where the cache is full, somebody leaves it for the others."""
+    def _make_room(self) -> list[Sequence]:
+        """Those in the engine that the next step can run. Where the cache is full, somebody leaves, and others pause until it has."""
         live = [s for s in self.running.values() if s.outcome is None and not s.is_leaving]
-        short = [s for s in live if s.cached_tokens >= s.room_tokens and s.can_decode]
+        short = {s for s in live if s.cached_tokens >= s.room_tokens and s.can_decode}
         if len(short) <= self._cache.free_blocks:
             return live
-        coming_blocks = sum(self._cache.blocks_of(s) for s in self.running.values() if s.is_leaving)
-        room_blocks = self._cache.free_blocks + coming_blocks
-        for sequence in who_leaves(live, short, room_blocks=room_blocks, blocks_of=self._cache.blocks_of):
+        ending = [
+            s for s in self.running.values() if s.outcome is not None or s.is_leaving or s.draws == s.max_output_tokens
+        ]
+        room_blocks = self._cache.free_blocks + sum(map(self._cache.blocks_of, ending))
+        candidates = [s for s in live if s.draws < s.max_output_tokens]
+        for sequence in who_leaves(candidates, short, room_blocks=room_blocks, blocks_of=self._cache.blocks_of):
             sequence.is_leaving = True
             self._leave_if_answered(sequence)
-        staying = [s for s in short if s.slot != NO_SLOT and not s.is_leaving]
-        pausing = who_pauses(staying, free_blocks=self._cache.free_blocks)
-        return [s for s in live if s.slot != NO_SLOT and not s.is_leaving and s not in pausing]
+        staying = [s for s in live if s.slot != NO_SLOT and not s.is_leaving]
+        pausing = who_pauses(short.intersection(staying), free_blocks=self._cache.free_blocks)
+        return [s for s in staying if s not in pausing]
 
-    def _with_room(self, planned: Iterable[Allotment]) -> tuple[Allotment, ...]:
-        """What is planned, with blocks taken for it: a newcomer may find more of its prompt in the cache than was expected, or wait on."""
-        allotments = []
-        for allotment in planned:
+    def _take_room(self, planned: tuple[Allotment, ...]) -> tuple[Allotment, ...]:
+        """Slots and blocks for what is planned, decodes first, so that there is a block for each of them.
+
+        Returns:
+            What is planned, but for newcomers who find more of their prompt in the cache than they expected, or have to wait on.
+        """
+        lacking = [a for a in planned if a.sequence.cached_tokens >= a.sequence.room_tokens]
+        changed: dict[Sequence, Allotment | None] = {}
+        for allotment in lacking:
             sequence = allotment.sequence
-            if sequence.slot == NO_SLOT:
-                if not self._cache.admit(sequence):
-                    continue
+            if sequence.slot != NO_SLOT:
+                self._cache.grow(sequence)
+            elif self._cache.admit(sequence):
                 self.waiting.remove(sequence)
                 self.running[sequence.slot] = sequence
                 self.copied_tokens += sequence.cached_tokens
                 num_tokens = min(allotment.num_tokens, sequence.prefill_tokens_left)
-                allotments.append(allotment._replace(num_tokens=num_tokens))
+                changed[sequence] = allotment._replace(num_tokens=num_tokens)
             else:
-                if sequence.cached_tokens >= sequence.room_tokens:
-                    self._cache.grow(sequence)
-                allotments.append(allotment)
-        return tuple(allotments)
+                changed[sequence] = None
+        if not changed:
+            return planned
+        settled = (changed.get(allotment.sequence, allotment) for allotment in planned)
+        return tuple([allotment for allotment in settled if allotment is not None])
 
     def _advance(self, allotments: tuple[Allotment, ...], ends_s: float) -> tuple[Chunk, ...]:
         """The chunks of a step that is foreseen to end then; what they compute of prompts can be copied by the next."""
@@ -236,13 +248,11 @@ class Scheduler:
             self._cache.note_sent(sequence)
             self._shares.serve(sequence.tenant, num_tokens)
             sequence.relegated |= is_relegated
-        if not all(prompt.sequence.prefill_tokens_left for prompt in prompts):
-            self._look_for_prefixes()
+        if self._cache.has_forgotten or not all(prompt.sequence.prefill_tokens_left for prompt in prompts):
+            self._cache.has_forgotten = False
+            for sequence in self.waiting:
+                self._cache.look_for_prefix(sequence)
         return chunks
-
-    def _look_for_prefixes(self) -> None:
-        for sequence in self.waiting:
-            sequence.expect_prefix(self._cache.prefix_of(sequence).num_tokens)
 
     def _leave_if_answered(self, sequence: Sequence) -> None:
         """Free the slot and blocks of a sequence that has ended or makes room, once no step on its way carries it."""

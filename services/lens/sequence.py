@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from services.lens.prefixes import Prefix
 from shared.slo import Slo
 from shared.step import NO_SLOT, Chunk, Sampling
 from shared.telemetry import Outcome
@@ -87,6 +88,8 @@ class Sequence:
         """Tokens to compute before the next can be drawn."""
         self.prefill_ids: tuple[int, ...] = prompt_ids
         """The prompt, and behind it what was returned before the sequence had to be recomputed."""
+        self.prefix: Prefix | None = None
+        """While it waits: what it is likely to find in the cache."""
         self.draws = 0
         self.copied_tokens = 0
         """Of its prompt, not computed for it but found in the cache."""
@@ -116,15 +119,20 @@ class Sequence:
         """Whether the next step can extend it by a token."""
         return self.prefill_tokens_left == 0 and self.draws < self.max_output_tokens
 
-    def expect_prefix(self, num_tokens: int) -> None:
+    def expect(self, prefix: Prefix | None) -> None:
         """While it waits: so much of it will probably not have to be computed."""
-        self.cached_tokens = num_tokens
-        self.prefill_tokens_left = len(self.prefill_ids) - num_tokens
+        self.prefix = prefix
+        self._begin_behind(0 if prefix is None else prefix.num_tokens)
+
+    def _begin_behind(self, prefix_tokens: int) -> None:
+        self.cached_tokens = prefix_tokens
+        self.prefill_tokens_left = len(self.prefill_ids) - prefix_tokens
 
     def join(self, slot: int, prefix_slot: int, prefix_tokens: int) -> None:
         """Enter the engine, in this slot, with what its first chunk copies from another."""
         self.slot = slot
-        self.expect_prefix(prefix_tokens)
+        self.prefix = None
+        self._begin_behind(prefix_tokens)
         if not self.output_ids:
             self.copied_tokens = prefix_tokens
         self._joined_from = prefix_slot
@@ -193,7 +201,7 @@ class Sequence:
         else:
             self._first_token_s, self.due_s, self.missed_first = None, self._first_due_s, False
         self.prefill_ids = (*self.prompt_ids, *self.output_ids)
-        self.expect_prefix(0)
+        self.expect(None)
 
 
 def _earliest(*times_s: float | None, otherwise: float) -> float:

@@ -1,17 +1,18 @@
 """Who makes room when the cache is full, and who waits for it. Pure."""
 
 from collections.abc import Callable, Collection
+from collections.abc import Set as AbstractSet
 
 from services.lens.sequence import Sequence
 
 
 def who_leaves(
-    live: Collection[Sequence], short: Collection[Sequence], *, room_blocks: int, blocks_of: Callable[[Sequence], int]
+    live: Collection[Sequence], short: AbstractSet[Sequence], *, room_blocks: int, blocks_of: Callable[[Sequence], int]
 ) -> list[Sequence]:
     """Those that have to be recomputed later so that the others of `short` can have a block each.
 
-    Of the lowest priority, whoever has most time left first, since it loses least; never the one that has least, so that somebody
-    always gets on, and no two throw each other out for ever.
+    Of the lowest priority, those first that have missed their target already, then whoever has most time left, since it loses
+    least; never the one with the best claim, so that somebody always gets on, and no two throw each other out for ever.
 
     Args:
         live: that run.
@@ -32,6 +33,6 @@ def who_pauses(short: Collection[Sequence], *, free_blocks: int) -> set[Sequence
     return set(sorted(short, key=_claim)[free_blocks:])
 
 
-def _claim(sequence: Sequence) -> tuple[int, float]:
+def _claim(sequence: Sequence) -> tuple[int, bool, float]:
     """The least has the best claim to what there is."""
-    return -sequence.priority, sequence.due_s
+    return -sequence.priority, sequence.missed_first, sequence.due_s

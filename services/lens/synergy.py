@@ -24,6 +24,8 @@ PROBE_TOKENS = 512
 """The prompt tokens beside a step's decodes by which the speed of prefill is judged."""
 PATIENCE_S = 30.0
 """After it should have had its first token, a prompt that waits is let in before all others."""
+STALLED_S = 5.0
+"""And so soon an answer that has begun, and has to be recomputed: somebody is reading it."""
 
 EMPTY = StepShape(0, 0)
 Sequences = list[Sequence]
@@ -85,24 +87,31 @@ def _interrupted_and_fresh(prefills: Sequences) -> tuple[Sequences, Sequences]:
 def _turns(relegated: Sequences, queue: Queue) -> Iterator[Sequence]:
     """Who is next of those that cannot be on time. Few of them get on in a step, so that they are not sorted before the first has.
 
-    Of higher priority first, then whose tenant had least, then who came first; but those that have waited for too long go before all,
-    and who came first of them, so that nobody waits for ever.
+    Those that have waited for too long go before all, and who came first of them, so that nobody waits for ever. Then who has begun to
+    answer, of higher priority first, whose tenant had least, and who came first.
     """
+
+    def turn(sequence: Sequence) -> tuple[bool, bool, int, float, float]:
+        if _is_forgotten(sequence, queue.starts_s):
+            return False, False, 0, 0.0, sequence.arrival_s
+        served_tokens = queue.served_tokens.get(sequence.tenant, 0.0)
+        return True, not sequence.draws, -sequence.priority, served_tokens, sequence.arrival_s
+
     if not relegated:
         return
-    key: Callable[[Sequence], Any] = _ARRIVAL_S
-    if len(set(map(_PRIORITY, relegated))) > 1 or (
-        len(queue.served_tokens) > 1 and len(set(map(_TENANT, relegated))) > 1
-    ):
-
-        def key(sequence: Sequence) -> tuple[bool, int, float, float]:
-            if queue.starts_s - sequence.due_s > PATIENCE_S:
-                return False, 0, 0.0, sequence.arrival_s
-            return True, -sequence.priority, queue.served_tokens.get(sequence.tenant, 0.0), sequence.arrival_s
-
+    are_equal = len(set(map(_PRIORITY, relegated))) == 1 and not any(map(_DRAWS, relegated))
+    are_equal &= len(queue.served_tokens) <= 1 or len(set(map(_TENANT, relegated))) == 1
+    key: Callable[[Sequence], Any] = _ARRIVAL_S if are_equal else turn
     first = min(relegated, key=key)
     yield first
     yield from (sequence for sequence in sorted(relegated, key=key) if sequence is not first)
+
+
+def _is_forgotten(relegated: Sequence, starts_s: float) -> bool:
+    """Whether it has waited for so long that it is let in before all others."""
+    if relegated.draws:
+        return starts_s - relegated.runs_until_s > STALLED_S
+    return starts_s - relegated.due_s > PATIENCE_S
 
 
 class _Step:
@@ -157,8 +166,8 @@ class _Step:
         """How fast prompts are computed beside the decodes, if steps take `pace_s` on average; infinite: as long as they can."""
         most_tokens = self._limits.max_step_tokens - len(self.allotments)
         if math.isinf(pace_s):
-            return _rate(most_tokens, self._foreseen_s(_with_chunk(self._shape, most_tokens, 0)))
-        rate = _rate(PROBE_TOKENS, self._foreseen_s(_with_chunk(self._shape, PROBE_TOKENS, 0)) - self._shape_s)
+            return _rate(most_tokens, self._foreseen_s(self._shape.with_chunk(most_tokens, 0)))
+        rate = _rate(PROBE_TOKENS, self._foreseen_s(self._shape.with_chunk(PROBE_TOKENS, 0)) - self._shape_s)
         if math.isinf(rate):
             return rate
         tokens = max((pace_s - self._shape_s) * rate, self._limits.least_prefill_tokens, 1)
@@ -189,7 +198,7 @@ class _Step:
 
     def _let_in(self, relegated: Sequence) -> int:
         """See that a relegated prompt gets on however many others come; how many tokens of the step to keep for it."""
-        if relegated.slot == NO_SLOT and self._queue.starts_s - relegated.due_s > PATIENCE_S:
+        if relegated.slot == NO_SLOT and _is_forgotten(relegated, self._queue.starts_s):
             room = self._room.without(relegated)
             if room is None:
                 self._is_full = True  # nobody joins before it does
@@ -231,7 +240,7 @@ class _Step:
                 assert room is not None, "it fits"
                 self._room = room
             self.allotments.append(Allotment(sequence, num_tokens, is_prefill=True, is_relegated=is_relegated))
-            self._shape = _with_chunk(self._shape, num_tokens, sequence.cached_tokens)
+            self._shape = self._shape.with_chunk(num_tokens, sequence.cached_tokens)
         return num_tokens
 
     def _foreseen_s(self, shape: StepShape) -> float:
@@ -277,13 +286,3 @@ def _nobody_late_s(answers: Collection[Sequence], decode_s: float) -> float:
 def _rate(tokens: int, duration_s: float) -> float:
     """Tokens a second; infinite where they take no time."""
     return tokens / duration_s if duration_s > 0.0 else math.inf
-
-
-def _with_chunk(shape: StepShape, num_tokens: int, cached_tokens: int) -> StepShape:
-    return StepShape(
-        shape.batch_size + 1,
-        shape.num_tokens + num_tokens,
-        shape.kv_tokens + cached_tokens,
-        shape.attention_work + num_tokens * (cached_tokens + num_tokens / 2),
-        shape.prefill_seqs + 1,
-    )

@@ -74,7 +74,7 @@ async def test_a_prompt_that_begins_like_an_earlier_one_is_computed_from_where_t
     assert cached_tokens(first) == 0
     assert cached_tokens(second) % BLOCK_TOKENS == 0
     assert cached_tokens(second) > second["prompt_tokens"] / 2
-    assert await metric(client, "lens_copied_prompt_tokens") >= cached_tokens(second)
+    assert await metric(client, "lens_copied_tokens") >= cached_tokens(second)
 
 
 async def test_another_tenant_finds_nothing_of_it(client):

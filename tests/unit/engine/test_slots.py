@@ -67,6 +67,12 @@ def test_a_slot_out_of_range_is_refused(table, slot):
     assert refused(table, plan(decode(slot, 1))) == RefusalCode.SLOT_OUT_OF_RANGE
 
 
+@pytest.mark.parametrize("num_tokens", [0, -3])
+def test_a_chunk_of_no_tokens_is_refused(table, num_tokens):
+    empty = changed(more(0, 6, 1), num_tokens=num_tokens, token_ids=())
+    assert refused(table, plan(empty)) == RefusalCode.MALFORMED
+
+
 def test_a_slot_in_use_cannot_begin_anew(table):
     assert refused(table, plan(first(0, 1))) == RefusalCode.SLOT_IN_USE
 

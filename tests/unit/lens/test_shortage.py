@@ -15,7 +15,7 @@ def due(due_s: float, priority: int = 0) -> Sequence:
 
 
 def leaving(live: list[Sequence], short: list[Sequence], room_blocks: int = 0, blocks: int = 3) -> list[Sequence]:
-    return who_leaves(live, short, room_blocks=room_blocks, blocks_of=lambda _: blocks)
+    return who_leaves(live, set(short), room_blocks=room_blocks, blocks_of=lambda _: blocks)
 
 
 def test_whoever_is_due_last_leaves():
@@ -46,3 +46,9 @@ def test_somebody_always_stays():
 def test_those_due_last_pause_while_there_are_too_few_blocks(free_blocks):
     short = [due(3), due(1), due(2)]
     assert who_pauses(short, free_blocks=free_blocks) == set([short[1], short[2], short[0]][free_blocks:])
+
+
+def test_an_answer_that_came_too_late_leaves_before_one_that_keeps_its_promise():
+    late, kept = due(1), due(9)
+    late.missed_first = True
+    assert leaving([late, kept], [kept]) == [late]

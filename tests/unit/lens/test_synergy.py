@@ -170,3 +170,25 @@ def test_nobody_joins_before_a_forgotten_prompt_that_has_no_room_yet():
     room = Room(slots=5, blocks=100, block_tokens=4)
     forgotten, fresh = waiting(1500, arrival_s=0.0), waiting(100, arrival_s=100.0)
     assert plan([answering()], [forgotten, fresh], starts_s=100.0, room=room)[1:] == []
+
+
+def test_a_stream_that_missed_its_target_and_is_recomputed_is_let_in_before_prompts_after_a_few_seconds():
+    stalled = answering(first_token_s=0.1)
+    stalled.accept(1, 10.0)
+    assert stalled.missed_first
+    stalled.recompute(engine_failed=False)
+    stalled.runs_until_s = 10.0
+    fresh = waiting(900, arrival_s=16.0)
+    room = Room(slots=1, blocks=10_000, block_tokens=4)
+    assert [s for s, _ in plan([], [stalled, fresh], starts_s=14.0, room=room)] == [fresh]
+    assert next(s for s, _ in plan([], [stalled, fresh], starts_s=16.0, room=room)) is stalled
+
+
+def test_of_those_that_cannot_be_on_time_who_has_begun_to_answer_goes_first():
+    earlier, begun = waiting(3000, arrival_s=0.0), answering(first_token_s=0.1)
+    begun.accept(1, 10.0)
+    begun.recompute(engine_failed=False)
+    begun.runs_until_s = 10.0
+    allotments = synergy(Queue([], [earlier, begun], ROOM, 11.0, 11.0), EXACT, LIMITS)
+    assert allotments[0].sequence is begun
+    assert allotments[0].is_relegated
