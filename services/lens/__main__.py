@@ -99,6 +99,7 @@ async def main(settings: LensSettings) -> None:
             frontend.draining = True
             log.info("draining", generations=loop.generations_live)
             await drain(loop, settings.drain_s)
+            loop.give_up()
             server.should_exit = True
             await serving
             await publisher.flush(FLUSH_S)

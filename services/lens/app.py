@@ -1,7 +1,7 @@
 """The HTTP face of lens: routes, bodies within bounds, errors in OpenAI's form."""
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, MutableMapping
 from http import HTTPStatus
 from typing import Any
 
@@ -21,7 +21,17 @@ from services.lens.loop import StepLoop
 from services.lens.metrics import LensMetrics
 from services.lens.publisher import Publisher
 from shared.api import ModelCard, ModelList
-from shared.asgi import JSON, ClientGone, Receive, Send, read_body, refuse, request_id_of, unless_client_leaves
+from shared.asgi import (
+    JSON,
+    ClientGone,
+    Receive,
+    Send,
+    end_with_error,
+    read_body,
+    refuse,
+    request_id_of,
+    unless_client_leaves,
+)
 from shared.errors import ApiError, BadRequest, NotFound
 from shared.headers import REQUEST_ID
 from shared.lifecycle import Readiness
@@ -82,7 +92,10 @@ def create_app(
 
 
 class Endpoint:
-    """One generation endpoint, bare ASGI: reads the request, answers it, and sees a client that leaves."""
+    """One generation endpoint, bare ASGI: reads the request, answers it, and sees a client that leaves.
+
+    An error ends an answer that has begun, with an event that says it.
+    """
 
     def __init__(
         self,
@@ -99,14 +112,34 @@ class Endpoint:
         arrival_s = time.monotonic()
         headers = Headers(scope=scope)
         request_id = request_id_of(headers)
+        answer = _Sending(send)
         try:
             body = await read_body(headers, receive, self._max_body_bytes)
-            await unless_client_leaves(receive, self._handle(Call(body, headers, request_id, arrival_s), send))
+            await unless_client_leaves(receive, self._handle(Call(body, headers, request_id, arrival_s), answer))
         except ClientGone:
             pass  # its generation has ended as cancelled, and is reported
         except ApiError as error:
+            if answer.begun:
+                await end_with_error(send, error)
+                return
             self._count_refusal(error)
             await refuse(send, error, request_id)
+        except Exception as error:
+            if not answer.begun:
+                raise
+            await end_with_error(send, _internal_error(scope["path"], error))
+
+
+class _Sending:
+    """Sends a response, and knows whether it has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self.begun = False
+        self._send = send
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        self.begun = True
+        await self._send(message)
 
 
 def _json(value: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
@@ -129,8 +162,13 @@ async def _say_http_error(request: Request, error: Exception) -> Response:
 
 
 async def _say_internal_error(request: Request, error: Exception) -> Response:
-    log.error("internal error", path=request.url.path, exc_info=error)
-    return _error(request, HTTPStatus.INTERNAL_SERVER_ERROR, ApiError("internal error", code="internal_error"))
+    return _error(request, HTTPStatus.INTERNAL_SERVER_ERROR, _internal_error(request.url.path, error))
+
+
+def _internal_error(path: str, error: Exception) -> ApiError:
+    """What is said of a mistake of ours; the log says more."""
+    log.error("internal error", path=path, exc_info=error)
+    return ApiError("internal error", code="internal_error")
 
 
 def _error(request: Request, status: int, error: ApiError) -> Response:

@@ -18,8 +18,8 @@ from services.lens.text import TextStream
 from services.lens.tokenizer import TextModel
 from shared import headers
 from shared.api import AnyRequest, ChatRequest, PromptTokensDetails, Usage, decode_chat, decode_completion
-from shared.asgi import EVENT_STREAM, Send, end, end_with_error, more, respond, start
-from shared.errors import ApiError, BadRequest
+from shared.asgi import EVENT_STREAM, Send, end, more, respond, start
+from shared.errors import BadRequest
 from shared.slo import slo_from_headers
 from shared.standing import standing_from_headers
 from shared.step import EngineInfo, Sampling
@@ -143,28 +143,25 @@ class Frontend:
     def _generating(self, ticket: Ticket) -> Iterator[Generation]:
         """The generation, reported when it has ended, however that came."""
         with self._loop.generate(ticket.sequence) as generation:
+            failed = False
             try:
                 yield generation
+            except Exception:
+                failed = True
+                raise
             finally:
-                self._loop.end(ticket.sequence, Outcome.CANCELLED)
-                outcome = Outcome.STOP if ticket.text.stopped else ticket.sequence.outcome
-                assert outcome is not None, "an ended sequence has an outcome"
+                self._loop.end(ticket.sequence, Outcome.FAILED if failed else Outcome.CANCELLED)
+                outcome = _outcome(ticket, failed=failed)
                 self._report(generation.report(outcome, ticket.foreseen, time.monotonic()))
 
     async def _stream(self, ticket: Ticket, generation: Generation, send: Send) -> None:
         """The response begins with the first event, so an engine that fails before it still gives a status."""
-        try:
-            async for event in self._events(ticket, generation):
-                if not generation.begun:
-                    generation.begun = True
-                    await start(send, HTTPStatus.OK, {"content-type": EVENT_STREAM, **_told(ticket)})
-                await more(send, event)
-        except ApiError as error:
+        async for event in self._events(ticket, generation):
             if not generation.begun:
-                raise
-            await end_with_error(send, error)
-        else:
-            await end(send)
+                generation.begun = True
+                await start(send, HTTPStatus.OK, {"content-type": EVENT_STREAM, **_told(ticket)})
+            await more(send, event)
+        await end(send)
 
     async def _events(self, ticket: Ticket, generation: Generation) -> AsyncIterator[bytes]:
         async for text in self._texts(generation, ticket.text):
@@ -172,16 +169,19 @@ class Frontend:
         yield ticket.answer.last_events(_finish_reason(ticket), _usage(generation))
 
     async def _texts(self, generation: Generation, text: TextStream) -> AsyncIterator[str]:
+        """The answer as it comes; tokens that are there already when the client is ready for more come at once."""
+        shown = ""
         async for token_id in generation:
-            shown = text.push(token_id)
-            if shown:
+            shown += text.push(token_id)
+            if shown and (text.stopped or not generation.has_unread):
                 yield shown
+                shown = ""
             if text.stopped:
                 self._loop.end(generation.sequence, Outcome.STOP)
                 return
-        rest = text.finish()
-        if rest:
-            yield rest
+        shown += text.finish()
+        if shown:
+            yield shown
 
     def _note(self, dispatch: Dispatch | None) -> None:
         """Echo from now on that this dispatch was admitted; of all replicas ever, the latest are remembered."""
@@ -226,6 +226,15 @@ def _told(ticket: Ticket) -> dict[str, str]:
     """The headers of an answer that begins."""
     relegated = {headers.RELEGATED: "true"} if ticket.sequence.relegated else {}
     return {headers.REQUEST_ID: ticket.sequence.request_id, "cache-control": "no-cache", **relegated}
+
+
+def _outcome(ticket: Ticket, *, failed: bool) -> Outcome:
+    """How a request has ended; its sequence may be complete though its answer could not be given."""
+    if failed:
+        return Outcome.FAILED
+    outcome = Outcome.STOP if ticket.text.stopped else ticket.sequence.outcome
+    assert outcome is not None, "an ended sequence has an outcome"
+    return outcome
 
 
 def _finish_reason(ticket: Ticket) -> FinishReason:

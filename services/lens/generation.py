@@ -19,7 +19,7 @@ class Foreseen(NamedTuple):
 
 
 class Generation:
-    """Tokens as they come back from the engine. Bounded by the sequence's output limit: the loop never waits for it."""
+    """The tokens of a sequence as they come back from the engine. The loop never waits for who reads them: they stay where they are."""
 
     def __init__(self, sequence: Sequence) -> None:
         self.sequence = sequence
@@ -27,17 +27,30 @@ class Generation:
         self.begun = False
         """Whether the client has been sent a part of the answer; from then on no other engine can give it."""
         self._handed_back = False
-        self._first_token_s: float | None = None
-        self._last_token_s: float | None = None
-        self._tokens: asyncio.Queue[tuple[int, float] | None] = asyncio.Queue()
+        self._closed = False
+        self._first_came_s: float | None = None
+        self._last_came_s = 0.0
+        self._first_read_s: float | None = None
+        """When the first token came, once it has been read."""
+        self._last_read_s: float | None = None
+        """And the last; of those read at once, the last that was there."""
+        self._news = asyncio.Event()
 
-    def push(self, token_id: int, now_s: float) -> None:
-        """Hand over a token that came back at `now_s`."""
-        self._tokens.put_nowait((token_id, now_s))
+    @property
+    def has_unread(self) -> bool:
+        """Whether a token is there that has not been read."""
+        return self.tokens_read < len(self.sequence.output_ids)
+
+    def push(self, now_s: float) -> None:
+        """A token of the sequence has come back."""
+        self._first_came_s = now_s if self._first_came_s is None else self._first_came_s
+        self._last_came_s = now_s
+        self._news.set()
 
     def close(self) -> None:
         """No token follows; the sequence's outcome says why."""
-        self._tokens.put_nowait(None)
+        self._closed = True
+        self._news.set()
 
     def hand_back(self) -> None:
         """The engine is away, and another shall answer: what has not been read is not worth reading."""
@@ -51,12 +64,19 @@ class Generation:
             EngineFailed: the engine could not finish the answer.
             Unavailable: it was lost before the answer had begun.
         """
-        while (token := await self._tokens.get()) is not None and not self._handed_back:
-            token_id, came_back_s = token
-            self.tokens_read += 1
-            self._first_token_s = came_back_s if self._first_token_s is None else self._first_token_s
-            self._last_token_s = came_back_s
-            yield token_id
+        while not self._handed_back:
+            if self.has_unread:
+                token_id = self.sequence.output_ids[self.tokens_read]
+                if self.tokens_read == 0:
+                    self._first_read_s = self._first_came_s
+                self.tokens_read += 1
+                self._last_read_s = self._last_came_s
+                yield token_id
+            elif self._closed:
+                break
+            else:
+                self._news.clear()
+                await self._news.wait()
         if self._handed_back:
             raise engine_away()
         if self.sequence.outcome is Outcome.FAILED:
@@ -65,8 +85,8 @@ class Generation:
     def report(self, outcome: Outcome, foreseen: Foreseen, now_s: float) -> RequestReport:
         """What was promised, foreseen and done, counting the tokens that were read."""
         sequence = self.sequence
-        e2e_s = (now_s if self._last_token_s is None else self._last_token_s) - sequence.arrival_s
-        ttft_s = None if self._first_token_s is None else self._first_token_s - sequence.arrival_s
+        e2e_s = (now_s if self._last_read_s is None else self._last_read_s) - sequence.arrival_s
+        ttft_s = None if self._first_read_s is None else self._first_read_s - sequence.arrival_s
         per_token_s = None if ttft_s is None else tpot_s(ttft_s=ttft_s, e2e_s=e2e_s, output_tokens=self.tokens_read)
         return RequestReport(
             request_id=sequence.request_id,

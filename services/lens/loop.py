@@ -29,7 +29,7 @@ LATENESS_S = 1.0
 RECONNECT_S = 0.5
 """Between two tries to open an engine that is away; the first comes at once."""
 HAND_BACK_S = 1.0
-"""An engine that is open again within this was never away. Else those who have been sent nothing yet are handed back, so
+"""An engine that answers again within this was never away. Else those who have been sent nothing yet are handed back, so
 that another engine can answer them."""
 LEAST_ANSWER_TIMEOUT_S = 5.0
 MOST_TIMES_FORESEEN = 10.0
@@ -83,6 +83,7 @@ class StepLoop:
         self.scheduler: Scheduler | None = None
         """None until the engine has answered for the first time."""
         self.serving = asyncio.Event()
+        """Whether the engine is there; one that was lost is so only when it has answered again."""
         self._connect = connect
         self._report = report
         self._readiness = readiness
@@ -99,6 +100,8 @@ class StepLoop:
         self._has_answered = False
         """Whether anything has been answered in this epoch."""
         self._while_away: tuple[asyncio.TimerHandle, ...] = ()
+        self._failed_with: set[Sequence] = set()
+        """What it was running, each time it was lost since it served last."""
 
     @property
     def serving_scheduler(self) -> Scheduler:
@@ -228,12 +231,13 @@ class StepLoop:
         if result.refusal is not None:
             raise EngineLost(f"step {result.step} refused: {result.refusal.code}: {result.refusal.message}")
         self._has_answered = True
+        self._note_serving()
         return result
 
     def _hand_out(self, progress: list[Progress], now_s: float) -> None:
-        for sequence, token_id in progress:
+        for sequence, _ in progress:
             generation = self._generations[sequence]
-            generation.push(token_id, now_s)
+            generation.push(now_s)
             if sequence.outcome is not None:
                 self._close(sequence)
 
@@ -250,22 +254,34 @@ class StepLoop:
         return PlanLimits(self._scheduler.info.max_step_tokens, self._least_prefill_tokens, self._target_s)
 
     def _open(self, session: EngineSession) -> None:
+        is_first = self.scheduler is None
         if self.scheduler is None:
             self.scheduler = Scheduler(session.info, session.boot_id, session.epoch, self._planner)
         else:
             self.scheduler.open_epoch(session.info, session.boot_id, session.epoch)
         for sequence in self.scheduler.end_hopeless():
-            self._close(sequence)
-        self._stop_timers()
+            self._let_go(sequence)
         self._sent_s.clear()
         self._last_answer_s = time.monotonic()
+        log.info("engine opened", epoch=session.epoch, boot_id=session.boot_id, executor=session.info.executor)
+        if is_first or not self.scheduler.waiting:  # else it opens, but may refuse all that it is asked to run
+            self._note_serving()
+
+    def _note_serving(self) -> None:
+        """Those who have waited for the engine need not be answered elsewhere, and others may come."""
+        if self.serving.is_set():
+            return
+        self._stop_timers()
+        self._failed_with.clear()
         self.serving.set()
         self._readiness.has("engine")
-        log.info("engine opened", epoch=session.epoch, boot_id=session.boot_id, executor=session.info.executor)
+        log.info("engine serves")
 
     def _lose(self, problem: str) -> None:
         """Note that the engine is away; when it was there until now, those who wait for it do so within limits."""
         self._readiness.lacks("engine", problem)
+        if self.scheduler is not None:
+            self._failed_with.update(ran.sequence for sent in self.scheduler.in_flight for ran in sent.allotments)
         if not self.serving.is_set():
             return
         self.serving.clear()
@@ -273,33 +289,37 @@ class StepLoop:
         later, patience_s = asyncio.get_running_loop().call_later, self._engine_patience_s
         self._while_away = (
             later(min(HAND_BACK_S, patience_s), self._hand_back),
-            later(patience_s, self._give_up),
+            later(patience_s, self.give_up),
         )
 
     def _stop_timers(self) -> None:
         for timer in self._while_away:
             timer.cancel()
 
+    def give_up(self) -> None:
+        """End all that has not ended: answers that have begun break off, and others are handed back."""
+        self._fail(list(self._generations))
+
     def _hand_back(self) -> None:
         """End those that another engine can still answer."""
-        not_begun = [generation for generation in self._generations.values() if not generation.begun]
-        for generation in not_begun:
-            self._fail(generation).hand_back()
-        if not_begun:
-            log.warning("requests handed back", handed_back=len(not_begun), kept=len(self._generations))
+        self._fail([sequence for sequence, generation in self._generations.items() if not generation.begun])
 
-    def _give_up(self) -> None:
-        """End all that waits: answers that have begun break off."""
-        self._hand_back()
-        begun = list(self._generations.values())
-        for generation in begun:
-            self._fail(generation).close()
-        if begun:
-            log.warning("answers broken off", broken_off=len(begun))
+    def _fail(self, sequences: list[Sequence]) -> None:
+        for sequence in sequences:
+            self._scheduler.end(sequence, Outcome.FAILED)
+            self._let_go(sequence)
+        self._work.set()
+        if sequences:
+            log.warning("answers given up", given_up=len(sequences), kept=len(self._generations))
 
-    def _fail(self, generation: Generation) -> Generation:
-        self._scheduler.end(generation.sequence, Outcome.FAILED)
-        return self._generations.pop(generation.sequence)
+    def _let_go(self, sequence: Sequence) -> None:
+        """Another engine can answer what has not begun; what alone, and again, has failed this one shall not meet it."""
+        generation = self._generations.pop(sequence)
+        is_to_blame = self._failed_with == {sequence} and sequence.recomputes_since_token > 1
+        if generation.begun or is_to_blame:
+            generation.close()
+        else:
+            generation.hand_back()
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

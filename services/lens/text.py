@@ -1,5 +1,7 @@
 """Tokens to text, as they come: whole characters only, nothing that may be the beginning of a stop string."""
 
+from array import array
+
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
@@ -13,7 +15,7 @@ class TextStream:
         self._tokenizer = tokenizer
         self._stop_strings = stop_strings
         self._stream = DecodeStream(skip_special_tokens=True)
-        self._token_ids: list[int] = []
+        self._token_ids = array("i")
         self._decoded_characters = 0
         self._held = ""
         """Decoded, not shown yet: it may turn out to be the beginning of a stop string."""
@@ -30,7 +32,7 @@ class TextStream:
 
     def finish(self) -> str:
         """What is left when no token follows: text held back, and bytes that never became a character."""
-        whole = self._tokenizer.decode(self._token_ids, skip_special_tokens=True)
+        whole = self._tokenizer.decode(list(self._token_ids), skip_special_tokens=True)
         self._held += whole[self._decoded_characters :]
         self._cut_at_stop()
         return self._show(len(self._held))

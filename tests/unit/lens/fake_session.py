@@ -90,6 +90,8 @@ class FakeEngine:
         """Whether a try to connect comes to no end."""
         self.refuses: Refusal | None = None
         """What every plan of sessions to come is answered."""
+        self.only_opens_again = False
+        """Whether sessions behind the first answer nothing before they are set `running`."""
         self.tries = 0
         """To connect."""
         self._tokens = tokens
@@ -104,5 +106,7 @@ class FakeEngine:
             await asyncio.Event().wait()
         session = FakeSession(self._tokens, epoch=len(self.sessions) + 1, emulated=self._emulated)
         session.refuses = self.refuses
+        if self.only_opens_again and self.sessions:
+            session.running.clear()
         self.sessions.append(session)
         yield session

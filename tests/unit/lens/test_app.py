@@ -219,6 +219,18 @@ async def test_a_stream_that_has_begun_ends_with_an_error_when_the_engine_stays_
     assert broken["error"]["code"] == "engine_failed"
 
 
+async def test_a_stream_that_is_given_up_ends_with_an_error(rig, client):
+    body = {"model": "m", "prompt": "a", "stream": True, "max_tokens": 50, "ignore_eos": True}
+    rig.engine.sessions[0].answers_left = 1
+    async with client.post("/v1/completions", json=body) as response:
+        await response.content.readuntil(b"\n\n")
+        rig.loop.give_up()
+        last = (await response.text()).removeprefix("data: ")
+    assert json.loads(last)["error"]["code"] == "engine_failed"
+    [report] = [report for report in rig.reports if isinstance(report, RequestReport)]
+    assert report.outcome is Outcome.FAILED
+
+
 async def test_a_request_that_fails_its_engine_again_and_again_gives_a_status(rig, client, monkeypatch):
     monkeypatch.setattr(loop_module, "RECONNECT_S", 0.01)
     refusal = Refusal(RefusalCode.EXECUTOR_FAILED, "out of memory")

@@ -1,9 +1,14 @@
-"""What clients get for their mistakes: named, at once, and nothing else disturbed."""
+"""What clients get for their mistakes: named, at once, and nothing else disturbed. And for ours."""
 
+import itertools
 import json
+from collections.abc import Callable
 
 import pytest
+import structlog
 
+from services.lens.answer import Answer
+from shared.telemetry import Outcome, RequestReport
 from tests.unit.lens.rig import WORDS, complete
 
 CHAT = "/v1/chat/completions"
@@ -68,3 +73,46 @@ async def test_a_mistake_is_named_and_disturbs_nothing(client, path, body, statu
 async def test_a_mistaken_header_is_named(client, header, value):
     async with client.post(COMPLETION, json={"model": "m", "prompt": "x"}, headers={header: value}) as response:
         assert (response.status, (await response.json())["error"]["param"]) == (400, header)
+
+
+class Mistake(Exception):
+    """Of ours."""
+
+
+def fails_behind(texts: int) -> Callable[..., bytes]:
+    """Writes an answer's events as they are, and breaks behind so many."""
+    written = itertools.count()
+    original = Answer.text_event
+
+    def text_event(answer: Answer, text: str) -> bytes:
+        if next(written) == texts:
+            raise Mistake("while writing")
+        return original(answer, text)
+
+    return text_event
+
+
+async def test_a_mistake_of_ours_behind_a_begun_answer_ends_it_with_an_error(rig, client, monkeypatch):
+    monkeypatch.setattr(Answer, "text_event", fails_behind(2))
+    body = {"model": "m", "prompt": "abc", "stream": True}
+    with structlog.testing.capture_logs() as logs:
+        async with client.post(COMPLETION, json=body) as response:
+            assert response.status == 200
+            *answered, broken = [
+                json.loads(e.removeprefix("data: ")) for e in (await response.text()).split("\n\n") if e
+            ]
+    assert "".join(event["choices"][0]["text"] for event in answered) == WORDS[3:5]
+    assert (broken["error"]["code"], broken["error"]["message"]) == ("internal_error", "internal error")
+    [line] = [line for line in logs if line["log_level"] == "error"]
+    assert (line["path"], str(line["exc_info"])) == (COMPLETION, "while writing")
+    [report] = [report for report in rig.reports if isinstance(report, RequestReport)]
+    assert report.outcome is Outcome.FAILED
+    assert rig.loop.generations_live == 0
+
+
+async def test_a_mistake_of_ours_before_an_answer_gives_a_status(rig, client, monkeypatch):
+    monkeypatch.setattr(Answer, "text_event", fails_behind(0))
+    async with client.post(COMPLETION, json={"model": "m", "prompt": "abc", "stream": True}) as response:
+        assert (response.status, (await response.json())["error"]["code"]) == (500, "internal_error")
+    [report] = [report for report in rig.reports if isinstance(report, RequestReport)]
+    assert report.outcome is Outcome.FAILED

@@ -12,7 +12,7 @@ from services.lens.loop import StepLoop, answer_timeout_s
 from services.lens.planners import planner_named
 from services.lens.scheduler import SentStep
 from services.lens.sequence import Sequence
-from shared.errors import EngineFailed, Unavailable
+from shared.errors import ApiError, EngineFailed, Unavailable
 from shared.lifecycle import Readiness
 from shared.step import Refusal, RefusalCode, StepPlan
 from shared.steptime import StepShape
@@ -224,6 +224,101 @@ async def test_an_engine_that_never_answers_a_plan_is_not_opened_over_and_over(m
     assert rig.engine.tries == 1
 
 
+REFUSAL = Refusal(RefusalCode.EXECUTOR_FAILED, "out of memory")
+
+
+async def errors_of(loop: StepLoop, *sequences: Sequence) -> list[str | None]:
+    """What each of these is told in place of an answer."""
+    ends = await asyncio.gather(*(tokens_of(loop, one) for one in sequences), return_exceptions=True)
+    return [end.code if isinstance(end, ApiError) else None for end in ends]
+
+
+async def test_what_waits_for_an_engine_that_opens_but_refuses_all_is_handed_back(monkeypatch):
+    monkeypatch.setattr(loop_module, "HAND_BACK_S", 0.05)
+    monkeypatch.setattr(loop_module, "RECONNECT_S", 0.04)  # twice within the time, so that nobody is past hope before
+    rig = Rig(FakeEngine())
+    rig.engine.refuses = REFUSAL
+    async with rig.running():
+        await rig.loop.serving.wait()
+        codes = await errors_of(rig.loop, *(sequence(4, 3, str(n)) for n in range(40)))
+        assert codes == ["engine_away"] * 40
+        assert rig.engine.tries <= 3  # all at once: not four at a time, each after so many rounds
+
+
+async def test_what_fails_too_often_beside_others_is_handed_back_too(monkeypatch):
+    monkeypatch.setattr(loop_module, "HAND_BACK_S", 3600.0)
+    rig = Rig(FakeEngine())
+    rig.engine.refuses = REFUSAL
+    async with rig.running():
+        await rig.loop.serving.wait()
+        codes = await errors_of(rig.loop, *(sequence(4, 3, str(n)) for n in range(5)))  # the last runs alone at last
+    assert codes == ["engine_away"] * 5
+
+
+async def test_what_alone_has_failed_an_engine_again_and_again_is_not_handed_on(monkeypatch):
+    monkeypatch.setattr(loop_module, "HAND_BACK_S", 3600.0)
+    rig = Rig(FakeEngine())
+    rig.engine.refuses = REFUSAL
+    async with rig.running():
+        await rig.loop.serving.wait()
+        assert await errors_of(rig.loop, sequence(4, 3)) == ["engine_failed"]
+
+
+async def test_a_lost_engine_that_opens_is_there_when_it_has_answered_a_step():
+    rig = Rig(FakeEngine())
+    rig.engine.only_opens_again = True
+    begun = sequence(4, 6)
+    async with an_engine_lost_in_mid_step(rig, begun, begun=begun) as [answer]:
+        rig.engine.away = False
+        await eventually(lambda: len(rig.engine.sessions) == 2 and rig.engine.sessions[1].plans)
+        assert rig.readiness.problems == {"engine": "the server does not answer"}
+        with pytest.raises(Unavailable):
+            await tokens_of(rig.loop, sequence())
+        rig.engine.sessions[1].running.set()
+        assert await answer == [4, 5, 6, 7, 8, 9]
+        assert rig.loop.serving.is_set()
+        assert not rig.readiness.problems
+
+
+async def test_a_lost_engine_that_nobody_waits_for_is_there_when_it_opens():
+    rig = Rig(FakeEngine())
+    rig.engine.only_opens_again = True
+    async with an_engine_lost_in_mid_step(rig):
+        rig.engine.away = False
+        await eventually(rig.loop.serving.is_set)
+        assert not rig.readiness.problems
+
+
+async def test_the_time_to_hand_back_runs_from_the_loss_though_the_engine_opens(monkeypatch):
+    monkeypatch.setattr(loop_module, "HAND_BACK_S", 0.05)
+    rig = Rig(FakeEngine())
+    rig.engine.only_opens_again = True
+    async with an_engine_lost_in_mid_step(rig, sequence(4, 6), sequence(5, 6)) as answers:
+        rig.engine.away = False
+        ends = await asyncio.gather(*answers, return_exceptions=True)
+        assert [type(end) for end in ends] == [Unavailable, Unavailable]
+        assert not rig.loop.serving.is_set()
+        rig.engine.sessions[-1].running.set()  # what was on its way for them is answered, and nobody minds
+        await eventually(rig.loop.serving.is_set)
+        assert await tokens_of(rig.loop, sequence(4, 3)) == [4, 5, 6]
+
+
+async def test_giving_up_ends_every_answer_and_the_loop_goes_on():
+    rig = Rig(FakeEngine())
+    async with rig.running():
+        await rig.loop.serving.wait()
+        session = rig.engine.sessions[0]
+        session.answers_left = 1
+        begun, not_begun = sequence(4, 6), sequence(5, 6)
+        answers = [asyncio.create_task(tokens_of(rig.loop, one)) for one in (begun, not_begun)]
+        await eventually(lambda: begun.output_ids)
+        rig.loop._generations[begun].begun = True
+        rig.loop.give_up()
+        ends = await asyncio.gather(*answers, return_exceptions=True)
+        assert [type(end) for end in ends] == [EngineFailed, Unavailable]
+        assert rig.loop.generations_live == 0
+
+
 async def test_when_an_engine_stays_away_only_those_who_have_been_sent_something_wait_for_it(monkeypatch):
     monkeypatch.setattr(loop_module, "HAND_BACK_S", 0.05)
     rig = Rig(FakeEngine())
@@ -244,8 +339,10 @@ async def test_when_an_engine_stays_away_only_those_who_have_been_sent_something
 
 
 async def test_what_was_not_read_before_a_request_is_handed_back_is_never_read():
-    generation = Generation(sequence())
-    generation.push(7, now_s=1.0)
+    asked = sequence()
+    generation = Generation(asked)
+    asked.accept(7, 1.0)
+    generation.push(1.0)
     generation.hand_back()
     with pytest.raises(Unavailable):
         await anext(aiter(generation))
