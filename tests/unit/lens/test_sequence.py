@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.lens.sequence import LIKELY_OUTPUT_TOKENS, REFERENCE_TPOT_S, REFERENCE_TTFT_S, Sequence
+from services.lens.sequence import LIKELY_OUTPUT_TOKENS, PACED_AT, REFERENCE_TPOT_S, REFERENCE_TTFT_S, Sequence
 from shared.slo import Slo
 from tests.unit.lens.builders import NO_TARGETS, in_engine, sequence
 
@@ -20,7 +20,7 @@ def test_the_first_token_is_due_by_the_ttft_target():
 
 def test_without_targets_there_are_lax_ones():
     waiting = sequence(slo=NO_TARGETS, arrival_s=3.0)
-    assert (waiting.due_s, waiting.pace_s) == (3.0 + REFERENCE_TTFT_S, REFERENCE_TPOT_S)
+    assert (waiting.due_s, waiting.pace_s) == (3.0 + REFERENCE_TTFT_S, PACED_AT * REFERENCE_TPOT_S)
 
 
 def test_an_e2e_target_leaves_half_of_itself_for_the_answer():
@@ -28,24 +28,24 @@ def test_an_e2e_target_leaves_half_of_itself_for_the_answer():
     assert sequence(slo=Slo(ttft_s=1.0, e2e_s=4.0)).due_s == 1.0
 
 
-def test_from_the_first_token_on_each_next_is_due_a_target_later():
+def test_from_the_first_token_on_each_next_is_due_a_little_less_than_a_target_later():
     paced = answering(Slo(ttft_s=2.0, tpot_s=0.1))
-    assert paced.due_s == pytest.approx(1.1)
+    assert paced.due_s == pytest.approx(1.0 + PACED_AT * 0.1)
     paced.advance(1, 1.02)
-    assert paced.due_s == pytest.approx(1.2)
+    assert paced.due_s == pytest.approx(1.0 + 2 * PACED_AT * 0.1)
 
 
 def test_the_first_token_counts_as_it_came_not_as_it_was_foreseen():
-    assert answering(Slo(tpot_s=0.1), foreseen_s=1.0, came_s=1.5).due_s == pytest.approx(1.6)
+    assert answering(Slo(tpot_s=0.1), foreseen_s=1.0, came_s=1.5).due_s == pytest.approx(1.5 + PACED_AT * 0.1)
 
 
 def test_what_is_left_of_an_e2e_target_paces_the_answer():
-    assert answering(Slo(e2e_s=2.0), tokens=11).pace_s == pytest.approx(0.1)
-    assert answering(Slo(e2e_s=2.0, tpot_s=0.05), tokens=11).pace_s == 0.05
+    assert answering(Slo(e2e_s=2.0), tokens=11).pace_s == pytest.approx(PACED_AT * 0.1)
+    assert answering(Slo(e2e_s=2.0, tpot_s=0.05), tokens=11).pace_s == PACED_AT * 0.05
 
 
 def test_a_limit_far_beyond_likely_lengths_paces_nothing():
-    assert answering(Slo(e2e_s=2.0), tokens=10**5).pace_s == pytest.approx(1.0 / (LIKELY_OUTPUT_TOKENS - 1))
+    assert answering(Slo(e2e_s=2.0), tokens=10**5).pace_s == pytest.approx(PACED_AT / (LIKELY_OUTPUT_TOKENS - 1))
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_recomputed_with_tokens_it_is_due_where_it_stopped():
     lost = answering(Slo(ttft_s=2.0, tpot_s=0.1))
     lost.advance(1, 1.02)
     lost.recompute(engine_failed=True)
-    assert lost.due_s == pytest.approx(1.1)
+    assert lost.due_s == pytest.approx(1.0 + PACED_AT * 0.1)

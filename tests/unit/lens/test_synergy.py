@@ -3,7 +3,7 @@
 import pytest
 
 from services.lens.plan import PlanLimits, Queue, Room
-from services.lens.sequence import Allotment, Sequence
+from services.lens.sequence import PACED_AT, Allotment, Sequence
 from services.lens.synergy import MOST_GAP_PACES, synergy
 from shared.slo import Slo
 from shared.steptime import Residuals, StepModel
@@ -14,7 +14,8 @@ LIMITS = PlanLimits(max_step_tokens=2000, least_prefill_tokens=8, target_s=0.15)
 ROOM = Room(slots=100, blocks=10_000, block_tokens=4)
 CERTAIN = Residuals(upper=0.0)
 EXACT = step_model(base=0.01, per_token=0.001, decode_residuals=CERTAIN, mixed_residuals=CERTAIN)
-INTERACTIVE = Slo(ttft_s=1.0, tpot_s=0.05)
+INTERACTIVE = Slo(ttft_s=1.0, tpot_s=0.05 / PACED_AT)
+"""Paced at 50 ms a token."""
 
 
 def plan(
