@@ -1,6 +1,7 @@
 """Which prompts can still be on time, when not all can be: as many as possible. Pure."""
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from heapq import heappop, heappush
 from itertools import accumulate
@@ -57,32 +58,35 @@ def _triage_equals(
     served_tokens: Mapping[str, float],
 ) -> Triage:
     """Of one priority; what is given up comes behind those that are `late`."""
-    ahead_tokens_of_each = accumulate(map(_TOKENS_LEFT, by_due))
+    needed_tokens = list(map(_TOKENS_LEFT, by_due))
     room_tokens = [(due_s - starts_s) * tokens_per_s for due_s in map(_DUE_S, by_due)]
-    if all(map(le, ahead_tokens_of_each, room_tokens)):
+    if all(map(le, accumulate(needed_tokens), room_tokens)):
         return Triage(by_due, late)
     given_up: set[Sequence] = set()
-    kept: dict[str, list[tuple[int, int]]] = {}
+    kept: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     """By tenant: minus the tokens needed, and the place; heaps."""
-    had_tokens: dict[str, float] = {}
     ahead_tokens = 0
-    for place, sequence in enumerate(by_due):
-        due_s, needed_tokens, tenant = sequence.due_s, sequence.prefill_tokens_left, sequence.tenant
-        if starts_s + needed_tokens / tokens_per_s > due_s:
-            given_up.add(sequence)
+    for place, (needed, room) in enumerate(zip(needed_tokens, room_tokens, strict=True)):
+        if needed > room:
+            given_up.add(by_due[place])
             continue
-        heappush(kept.setdefault(tenant, []), (-needed_tokens, place))
-        had_tokens[tenant] = had_tokens.get(tenant, served_tokens.get(tenant, 0.0)) + needed_tokens
-        ahead_tokens += needed_tokens
-        while starts_s + ahead_tokens / tokens_per_s > due_s:
-            most = max(kept, key=had_tokens.__getitem__) if len(kept) > 1 else next(iter(kept))
+        heappush(kept[by_due[place].tenant], (-needed, place))
+        ahead_tokens += needed
+        while ahead_tokens > room:
+            most = _who_would_have_had_most(kept, served_tokens)
             tokens, dropped = heappop(kept[most])
             given_up.add(by_due[dropped])
-            had_tokens[most] += tokens
             ahead_tokens += tokens
             if not kept[most]:
                 del kept[most]
     return Triage([s for s in by_due if s not in given_up], [*late, *(s for s in by_due if s in given_up)])
+
+
+def _who_would_have_had_most(kept: Mapping[str, list[tuple[int, int]]], served_tokens: Mapping[str, float]) -> str:
+    """The tenant that was served most if it gets all that is kept for it."""
+    if len(kept) == 1:
+        return next(iter(kept))
+    return max(kept, key=lambda tenant: served_tokens.get(tenant, 0.0) - sum(tokens for tokens, _ in kept[tenant]))
 
 
 _DUE_S, _TOKENS_LEFT, _PRIORITY = attrgetter("due_s"), attrgetter("prefill_tokens_left"), attrgetter("priority")
