@@ -14,6 +14,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from shared.headers import RETRY_AFTER_MS
+
 
 class ApiError(Exception):
     """Attributes as in OpenAI's error body; `headers` go with the response.
@@ -51,7 +53,7 @@ def _retry_headers(retry_after_s: float | None) -> dict[str, str]:
     """The standard header in whole seconds, and the one that OpenAI's clients prefer."""
     if retry_after_s is None:
         return {}
-    return {"retry-after": str(math.ceil(retry_after_s)), "retry-after-ms": str(math.ceil(retry_after_s * 1e3))}
+    return {"retry-after": str(math.ceil(retry_after_s)), RETRY_AFTER_MS: str(math.ceil(retry_after_s * 1e3))}
 
 
 class BadRequest(ApiError):

@@ -26,3 +26,6 @@ TENANT = "x-synergy-tenant"
 
 RELEGATED = "x-synergy-relegated"
 """Lens → router → client: `true` where the prompt could not be on time and was served behind those that could."""
+
+RETRY_AFTER_MS = "retry-after-ms"
+"""Every server → client: when to ask again, finer than `retry-after`; OpenAI's clients prefer it."""

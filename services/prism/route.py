@@ -12,13 +12,13 @@ from services.prism.prompt_size import Ask
 from shared.errors import NotFound, Unavailable
 from shared.slo import Slo
 
-__all__ = ["LEAST_TARGET_LEFT_S", "MOST_TRIES", "RETRY_AFTER", "Reason", "Route", "choose", "what_is_left"]
+__all__ = ["LEAST_TARGET_LEFT_S", "MOST_TRIES", "RETRY_AFTER_S", "Reason", "Route", "choose", "what_is_left"]
 
 MOST_TRIES = 3
 """Engines that are asked before a request is given up."""
 LEAST_TARGET_LEFT_S = 0.001
 """A budget that is spent is still passed on as one: lens takes no target of nothing."""
-RETRY_AFTER = {"retry-after": "1"}
+RETRY_AFTER_S = 1.0
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,14 +86,18 @@ def _permitted(
     if not having_model:
         if not fleet.engines:
             problem = "no engine is in the fleet" if fleet.known else "the fleet is not known: Redis is away"
-            raise Unavailable(problem, headers=RETRY_AFTER)
+            raise Unavailable(problem, code="no_engine", retry_after_s=RETRY_AFTER_S)
         names = sorted({engine.state.model for engine in fleet.engines})
         message = f"the model {model!r} does not exist here; there are {names}"
         raise NotFound(message, param="model", code="model_not_found")
     accepting = [engine for engine in having_model if engine.accepts and engine.state.engine not in tried]
     if not accepting:
         failed = f" (failed: {', '.join(sorted(tried))})" if tried else ""
-        raise Unavailable(f"no engine with the model {model!r} can answer now{failed}", headers=RETRY_AFTER)
+        raise Unavailable(
+            f"no engine with the model {model!r} can answer now{failed}",
+            code="engines_away",
+            retry_after_s=RETRY_AFTER_S,
+        )
     fitting = _large_enough(accepting, ask)
     return [engine for engine in fitting if not _load(loads, engine).suspect] or fitting
 

@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -21,7 +21,7 @@ from services.prism.intake import Intake
 from services.prism.metrics import Metrics
 from services.prism.policy import Policy
 from services.prism.relay import relay
-from services.prism.route import MOST_TRIES, RETRY_AFTER, Route, choose, what_is_left
+from services.prism.route import MOST_TRIES, RETRY_AFTER_S, Route, choose, what_is_left
 from services.prism.upstream import Answer, EngineAway, EngineFull, Upstream
 from shared import headers as names
 from shared.errors import Overloaded, Unavailable
@@ -91,13 +91,13 @@ class Router:
             EngineFailed: the engine failed after it had begun.
         """
         tried: frozenset[str] = frozenset()
-        full = False
+        full: list[EngineFull] = []
         while True:
             try:
                 route = account.route = await self._choose(intake, account, tried)
             except Unavailable:
                 if full:
-                    raise Overloaded("every engine is full", headers=RETRY_AFTER) from None
+                    raise _all_full(tried, full) from None
                 raise
             tried |= {route.engine}
             account.tries = len(tried)
@@ -107,17 +107,17 @@ class Router:
                     account.status = answer.status
                     await relay(answer, _client_headers(route, account.request_id), send)
                     return
-            except EngineFull:
-                full = True
+            except EngineFull as refusal:
+                full.append(refusal)
                 self._metrics.retries.labels(route.engine).inc()
                 if len(tried) == MOST_TRIES:
-                    raise Overloaded(f"the engines {sorted(tried)} are full", headers=RETRY_AFTER) from None
+                    raise _all_full(tried, full) from None
             except EngineAway as problem:
                 self._dispatches.failed(route.engine, self._clock())
                 self._metrics.retries.labels(route.engine).inc()
                 if len(tried) == MOST_TRIES:
                     message = f"the engines {sorted(tried)} could not answer; the last: {problem}"
-                    raise Unavailable(message, headers=RETRY_AFTER) from problem
+                    raise Unavailable(message, code="engines_away", retry_after_s=RETRY_AFTER_S) from problem
 
     async def _choose(self, intake: Intake, account: Account, tried: frozenset[str]) -> Route:
         began_at_s = self._clock()
@@ -174,6 +174,12 @@ class Router:
         finally:
             beginning.cancel()
             await asyncio.wait((beginning,))
+
+
+def _all_full(engines: frozenset[str], refusals: Sequence[EngineFull]) -> Overloaded:
+    """What the client is told where no engine takes its request: to come back when the first of them may."""
+    retry_after_s = min(refusal.retry_after_s for refusal in refusals)
+    return Overloaded(f"the engines {sorted(engines)} are full", code="engines_full", retry_after_s=retry_after_s)
 
 
 def _engine_headers(route: Route, slo: Slo, dispatch: Dispatch, replica: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Self
 import aiohttp
 
 from shared.errors import EngineFailed
+from shared.headers import RETRY_AFTER_MS
 
 CONNECT_TIMEOUT_S = 1.0
 RETRIED_STATUSES = (502, 503)
@@ -32,8 +33,21 @@ _NOT_FORWARDED = frozenset(
 """Headers of one hop, and what the server before the client writes itself."""
 
 
+RETRY_AFTER_S = 1.0
+"""Where an engine does not say when to ask it again."""
+MOST_RETRY_AFTER_S = 3600.0
+
+
 class EngineFull(Exception):
-    """The engine is well, and takes nothing more now; another may."""
+    """The engine is well, and takes nothing more now; another may.
+
+    Attributes:
+        retry_after_s: when it may again, as it says itself.
+    """
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class EngineAway(Exception):
@@ -119,7 +133,7 @@ class Upstream:
                     self._session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
                 )
                 if response.status == FULL_STATUS:
-                    raise EngineFull(await response.text())
+                    raise EngineFull(await response.text(), _retry_after_s(response.headers))
                 if response.status in RETRIED_STATUSES:
                     raise EngineAway(f"status {response.status}")
                 first = await response.content.readany()
@@ -128,3 +142,11 @@ class Upstream:
             except (aiohttp.ClientError, OSError) as error:
                 raise EngineAway(str(error) or type(error).__name__) from error
             yield Answer(response, first, idle_s)
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float:
+    try:
+        said_s = float(headers.get(RETRY_AFTER_MS, "")) / 1e3
+    except ValueError:
+        return RETRY_AFTER_S
+    return said_s if 0.0 < said_s <= MOST_RETRY_AFTER_S else RETRY_AFTER_S

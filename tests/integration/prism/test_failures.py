@@ -114,11 +114,23 @@ async def test_a_full_engine_leaves_the_request_to_another_and_is_not_held_again
 
 
 async def test_where_every_engine_is_full_the_client_is_told_to_come_back(prism: Prism, two_engines: Engines) -> None:
-    for engine in two_engines:
-        engine.behaviour = answer_status(429)
+    fast, slow = two_engines
+    fast.behaviour = answer_status(429, retry_after_ms="7000")
+    slow.behaviour = answer_status(429, retry_after_ms="2500")
     async with prism.complete() as response:
-        assert (response.status, response.headers["retry-after"]) == (429, "1")
-        assert (await response.json())["error"]["code"] == "overloaded"
+        assert response.status == 429
+        assert (response.headers["retry-after"], response.headers["retry-after-ms"]) == ("3", "2500")
+        assert (await response.json())["error"]["code"] == "engines_full"
+
+
+@pytest.mark.parametrize("said", ["soon", "nan", "-5", "1e9"])
+async def test_an_engine_that_does_not_say_when_to_come_back_is_asked_again_after_a_second(
+    prism: Prism, two_engines: Engines, said: str
+) -> None:
+    for engine in two_engines:
+        engine.behaviour = answer_status(429, retry_after_ms=said)
+    async with prism.complete() as response:
+        assert (response.status, response.headers["retry-after-ms"]) == (429, "1000")
 
 
 async def test_a_stream_is_passed_on_byte_for_byte(prism: Prism, two_engines: Engines) -> None:

@@ -104,7 +104,7 @@ def test_an_unknown_model_is_told_from_a_model_that_cannot_be_served_now() -> No
     assert (not_found.value.param, not_found.value.code) == ("model", "model_not_found")
     with pytest.raises(Unavailable) as unavailable:
         _chosen(engine("a", draining=True))
-    assert unavailable.value.headers == {"retry-after": "1"}
+    assert unavailable.value.headers == {"retry-after": "1", "retry-after-ms": "1000"}
 
 
 def test_an_empty_fleet_is_told_from_one_never_read() -> None:
