@@ -113,7 +113,7 @@ async def test_an_engine_that_takes_nothing_new_gets_nothing_new(
     async with prism.complete() as response:
         assert response.status == 503
         assert response.headers["retry-after"] == "1"
-        assert (await response.json())["error"]["code"] == "unavailable"
+        assert (await response.json())["error"]["code"] == "engines_away"
     status, body = await prism.get("/health/ready")
     assert status == 503
     assert msgspec.json.decode(body)["problems"] == {"engines": "no engine takes requests"}
