@@ -5,7 +5,6 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
 
 import structlog
 
@@ -14,10 +13,11 @@ from services.lens.generation import Generation
 from services.lens.plan import PlanLimits, Planner
 from services.lens.scheduler import STEPS_AHEAD, Progress, Scheduler, SentStep
 from services.lens.sequence import Sequence
+from services.lens.session import EngineLost, EngineSession
 from services.lens.step_report import step_report
 from services.lens.synergy import synergy
 from shared.lifecycle import Readiness
-from shared.step import EngineInfo, Probe, StepPlan, StepResult
+from shared.step import Probe, StepResult
 from shared.steptime import PRIOR, StepModel
 from shared.telemetry import IdleReport, Outcome, Report
 
@@ -34,27 +34,6 @@ that another engine can answer them."""
 LEAST_ANSWER_TIMEOUT_S = 5.0
 MOST_TIMES_FORESEEN = 10.0
 """An answer that takes so many times longer than was foreseen, and no less than the least, does not come any more."""
-
-
-class EngineLost(Exception):
-    """The engine cannot go on with this epoch; says why. What it was running must be recomputed."""
-
-
-class EngineSession(Protocol):
-    """One epoch of an engine; answers come in the order of what was sent, and raise EngineLost if none can come."""
-
-    info: EngineInfo
-    boot_id: int
-    epoch: int
-
-    def send(self, request: StepPlan | Probe) -> None:
-        """Put a request on its way; does not wait."""
-
-    async def receive(self) -> StepResult:
-        """The next answer."""
-
-    async def probe(self) -> StepResult:
-        """What the engine says of itself now, asked beside what was sent: no step waits for that."""
 
 
 def answer_timeout_s(in_flight: Iterable[SentStep], step_timeout_s: float) -> float:

@@ -11,7 +11,7 @@ import tritonclient.grpc as triton
 import tritonclient.grpc.aio as triton_aio
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from services.lens.loop import EngineLost
+from services.lens.session import EngineLost
 from shared.step import EngineRequest, OpenEpoch, Probe, StepResult
 from shared.tensors import OUTPUTS, MalformedTensorsError, decode_result, encode_request
 
@@ -24,7 +24,7 @@ UNLOAD_POLL_S = 0.05
 
 
 class TritonSession:
-    """One epoch of one engine; see `services.lens.loop.EngineSession`."""
+    """One epoch of one engine; see `services.lens.session.EngineSession`."""
 
     def __init__(self, client: triton_aio.InferenceServerClient, model: str) -> None:
         self._client = client

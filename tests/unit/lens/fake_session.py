@@ -5,7 +5,7 @@ import contextlib
 import math
 from collections.abc import AsyncIterator, Callable
 
-from services.lens.loop import EngineLost
+from services.lens.session import EngineLost
 from shared.step import NO_TOKEN, Probe, Refusal, StepPlan, StepResult
 from tests.unit.lens.builders import engine_info
 
