@@ -16,7 +16,7 @@ def who_leaves(
 
     Args:
         live: that run.
-        room_blocks: that are free, or will be when those who are leaving already have left.
+        room_blocks: that are free, or will be when those have left that end, or are leaving already.
     """
     wanted_blocks, leaving = len(short), []
     for sequence in sorted(live, key=_claim, reverse=True)[:-1]:

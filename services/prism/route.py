@@ -19,6 +19,7 @@ MOST_TRIES = 3
 LEAST_TARGET_LEFT_S = 0.001
 """A budget that is spent is still passed on as one: lens takes no target of nothing."""
 RETRY_AFTER_S = 1.0
+"""When to ask again where nobody knows better."""
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from typing import Self
 
 import aiohttp
 
+from services.prism.route import RETRY_AFTER_S
 from shared.errors import EngineFailed
 from shared.headers import RETRY_AFTER_MS
 
@@ -33,9 +34,8 @@ _NOT_FORWARDED = frozenset(
 """Headers of one hop, and what the server before the client writes itself."""
 
 
-RETRY_AFTER_S = 1.0
-"""Where an engine does not say when to ask it again."""
 MOST_RETRY_AFTER_S = 3600.0
+"""An engine that says more does not mean it."""
 
 
 class EngineFull(Exception):
