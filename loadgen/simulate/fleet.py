@@ -55,7 +55,8 @@ class SimulatedFleet:
 
     def view(self) -> Fleet:
         """The fleet as a router that reads now finds it."""
-        return Fleet(engines=tuple(self._views()), age_s=0.0)
+        now_s = self._now_s()
+        return Fleet(engines=tuple(self._views(now_s)), now_s=now_s, age_s=0.0)
 
     def befall(self, incident: Incident) -> None:
         """Let something happen to it; what an engine was answering breaks off with it."""
@@ -69,8 +70,7 @@ class SimulatedFleet:
                 joined = {**self._engines, engine: self._join(engine, hardware)}
                 self._engines = dict(sorted(joined.items()))
 
-    def _views(self) -> Iterator[EngineView]:
-        now_s = self._now_s()
+    def _views(self, now_s: float) -> Iterator[EngineView]:
         for engine in self._engines.values():
             state = engine.state_at(now_s)
             if state is None:
@@ -78,11 +78,10 @@ class SimulatedFleet:
             known = engine.shown.read(now_s)
             yield EngineView(
                 state=state,
-                state_age_s=now_s - state.announced_at_s,
                 model=known.model,
                 health=known.health,
                 mape=known.mape,
                 steps_learned=known.steps_learned,
                 capacity_tokens_per_s=known.capacity_tokens_per_s,
-                forecast_age_s=now_s - known.written_at_s,
+                forecast_written_at_s=known.written_at_s,
             )

@@ -61,7 +61,7 @@ def create_app(
                 "fleet_age_s": _finite(known.age_s),
                 "stale": known.stale,
                 "engines": [
-                    _shown(engine, dispatches.load(engine.state, now_s).outstanding_requests)
+                    _shown(engine, known.now_s, dispatches.load(engine.state, now_s).outstanding_requests)
                     for engine in known.engines
                 ],
             }
@@ -92,16 +92,16 @@ def _models(fleet: Fleet) -> ModelList:
     return ModelList(data=tuple(ModelCard(id=model, max_model_len=most) for model, most in context_tokens.items()))
 
 
-def _shown(engine: EngineView, outstanding_requests: int) -> dict[str, object]:
+def _shown(engine: EngineView, now_s: float, outstanding_requests: int) -> dict[str, object]:
     return {
         **msgspec.structs.asdict(engine.state),
-        "state_age_s": engine.state_age_s,
+        "state_age_s": engine.state_age_s(now_s),
         "outstanding_requests": outstanding_requests,
         "forecast": {
             "health": engine.health,
             "mape": engine.mape,
             "steps_learned": engine.steps_learned,
-            "age_s": _finite(engine.forecast_age_s),
+            "age_s": _finite(engine.forecast_age_s(now_s)),
         },
     }
 

@@ -1,4 +1,4 @@
-"""The fleet as a request finds it: every engine's state and step model, with their ages, at one moment."""
+"""The fleet as a request finds it: every engine's state and step model as last read, and what time it is by the clock of both."""
 
 import math
 
@@ -11,18 +11,25 @@ from shared.steptime import PRIOR, StepModel
 
 
 class EngineView(msgspec.Struct, frozen=True, kw_only=True):
-    """One engine as the router sees it."""
+    """One engine as the router sees it; the same value for as long as nothing new is read of it."""
 
     state: EngineState
-    state_age_s: float
     model: StepModel = PRIOR
     health: ModelHealth = ModelHealth.COLD
     mape: float | None = None
     steps_learned: int = 0
     capacity_tokens_per_s: float = 0.0
     """The most that it has been seen to run of late; 0 where nothing has been seen."""
-    forecast_age_s: float = math.inf
-    """Infinite where there never was a forecast."""
+    forecast_written_at_s: float = -math.inf
+    """By Redis TIME, as the state's `announced_at_s`; where there never was a forecast, infinitely long ago."""
+
+    def state_age_s(self, now_s: float) -> float:
+        """How old its state is at a Redis TIME."""
+        return max(now_s - self.state.announced_at_s, 0.0)
+
+    def forecast_age_s(self, now_s: float) -> float:
+        """How old its forecast is at a Redis TIME; infinite where there never was one."""
+        return max(now_s - self.forecast_written_at_s, 0.0)
 
     @property
     def accepts(self) -> bool:
@@ -39,6 +46,9 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     """All engines in the pool."""
 
     engines: tuple[EngineView, ...] = ()
+    """In order of their names."""
+    now_s: float = 0.0
+    """Redis TIME, as well as it is known."""
     age_s: float = math.inf
     """Since Redis last answered; infinite before it ever did."""
 

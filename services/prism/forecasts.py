@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import redis.asyncio
@@ -122,7 +122,8 @@ class FleetReader:
         if self._answered_at_s is None:
             return Fleet()
         age_s = self._clock() - self._answered_at_s
-        return Fleet(engines=tuple(_views(self._records.values(), self._redis_time_s + age_s)), age_s=age_s)
+        views = tuple(record.view for record in self._records.values() if record.view is not None)
+        return Fleet(engines=views, now_s=self._redis_time_s + age_s, age_s=age_s)
 
 
 MessageType = TypeVar("MessageType", bound=Message)
@@ -153,32 +154,31 @@ class _Record:
     """What was last read of one engine."""
 
     def __init__(self) -> None:
-        self.state = _Latest(EngineState)
-        self.forecast = _Latest(Forecast)
-        self.model: StepModel = PRIOR
+        self._state = _Latest(EngineState)
+        self._forecast = _Latest(Forecast)
+        self._model: StepModel = PRIOR
+        self.view: EngineView | None = None
+        """None as long as no state of it was readable."""
 
     def take(self, engine_value: bytes, forecast_value: bytes | None) -> None:
-        self.state.take(engine_value)
-        if forecast_value is not None and self.forecast.take(forecast_value) and self.forecast.value is not None:
-            self.model = self.forecast.value.step_model()
+        is_news = self._state.take(engine_value)
+        if forecast_value is not None and self._forecast.take(forecast_value):
+            is_news = True
+            if self._forecast.value is not None:
+                self._model = self._forecast.value.step_model()
+        if is_news:
+            self.view = self._seen()
 
-
-def _views(records: Iterable[_Record], now_s: float) -> Iterable[EngineView]:
-    """Args: now_s: by Redis TIME."""
-    for record in records:
-        state, forecast = record.state.value, record.forecast.value
-        if state is None:
-            continue
-        view = EngineView(state=state, state_age_s=max(now_s - state.announced_at_s, 0.0))
-        if forecast is not None:
-            view = EngineView(
-                state=state,
-                state_age_s=view.state_age_s,
-                model=record.model,
-                health=forecast.health,
-                mape=forecast.mape,
-                steps_learned=forecast.steps_learned,
-                capacity_tokens_per_s=forecast.capacity_tokens_per_s,
-                forecast_age_s=max(now_s - forecast.written_at_s, 0.0),
-            )
-        yield view
+    def _seen(self) -> EngineView | None:
+        state, forecast = self._state.value, self._forecast.value
+        if state is None or forecast is None:
+            return None if state is None else EngineView(state=state)
+        return EngineView(
+            state=state,
+            model=self._model,
+            health=forecast.health,
+            mape=forecast.mape,
+            steps_learned=forecast.steps_learned,
+            capacity_tokens_per_s=forecast.capacity_tokens_per_s,
+            forecast_written_at_s=forecast.written_at_s,
+        )

@@ -56,18 +56,19 @@ class _Crowd(NamedTuple):
 
 
 def foresee(
-    engines: Sequence[EngineView], loads: Sequence[Load], ask: Ask, step_times: StepTimes = step_times_s
+    engines: Sequence[EngineView], loads: Sequence[Load], ask: Ask, now_s: float, step_times: StepTimes = step_times_s
 ) -> Foreseen:
     """The times that this request would see on each of these engines.
 
     Args:
         engines: at least one.
         loads: what this replica knows of each beyond its state.
+        now_s: by the clock that the engines' times are of.
         step_times: how long steps take on them; by default as their models say.
     """
     models = [engine.model for engine in engines]
     crowd = _crowd(engines, loads)
-    caution = np.array([_caution(engine) for engine in engines])
+    caution = np.array([_caution(engine, now_s) for engine in engines])
 
     batched = np.minimum(crowd.decodes + crowd.requests_ahead, crowd.max_running - 1)
     meanwhile = crowd._replace(decodes=np.minimum(crowd.decodes + crowd.requests_ahead / 2, crowd.max_running - 1))
@@ -107,13 +108,13 @@ def _crowd(engines: Sequence[EngineView], loads: Sequence[Load]) -> _Crowd:
     return _Crowd(*np.array(rows, np.float64).T)
 
 
-def _caution(engine: EngineView) -> float:
+def _caution(engine: EngineView, now_s: float) -> float:
     """What to multiply expected times by: towards the upper quantile as what is known of the engine grows old."""
     if engine.health is ModelHealth.COLD:
         return 1.0  # the prior is cautious already
     doubt = max(
-        (engine.forecast_age_s - FRESH_FORECAST_S) / (OLD_FORECAST_S - FRESH_FORECAST_S),
-        (engine.state_age_s - FRESH_STATE_S) / (OLD_STATE_S - FRESH_STATE_S),
+        (engine.forecast_age_s(now_s) - FRESH_FORECAST_S) / (OLD_FORECAST_S - FRESH_FORECAST_S),
+        (engine.state_age_s(now_s) - FRESH_STATE_S) / (OLD_STATE_S - FRESH_STATE_S),
         1.0 if engine.health is ModelHealth.DRIFTING else 0.0,
     )
     return 1 + min(doubt, 1.0) * (max(engine.model.upper_ratio, LEAST_UPPER_RATIO) - 1)

@@ -43,8 +43,8 @@ class Metrics:
             gauge.clear()
         for engine in fleet.engines:
             name = engine.state.engine
-            self._state_age.labels(name).set(engine.state_age_s)
-            self._forecast_age.labels(name).set(engine.forecast_age_s)
+            self._state_age.labels(name).set(engine.state_age_s(fleet.now_s))
+            self._forecast_age.labels(name).set(engine.forecast_age_s(fleet.now_s))
             self._outstanding.labels(name).set(dispatches.load(engine.state, now_s).outstanding_requests)
             self._accepting.labels(name).set(engine.accepts)
         return generate_latest(self._registry)

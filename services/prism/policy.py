@@ -36,6 +36,8 @@ class Question(NamedTuple):
     """A random number in [0, 1)."""
     turn: int
     """Requests that this replica has routed before."""
+    now_s: float = 0.0
+    """By the clock that the engines' times are of."""
 
 
 class Pick(NamedTuple):

@@ -60,7 +60,7 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     engines = _permitted(fleet, loads, ask, model, tried)
     if fleet.stale:
         return _least_outstanding(engines, loads, draw)
-    pick = policy(Question(engines, [_load(loads, engine) for engine in engines], ask, slo, draw, turn))
+    pick = policy(Question(engines, [_load(loads, engine) for engine in engines], ask, slo, draw, turn, fleet.now_s))
     return Route(
         engine=engines[pick.place].state.engine,
         url=engines[pick.place].state.url,

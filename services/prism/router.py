@@ -94,7 +94,7 @@ class Router:
         full: list[EngineFull] = []
         while True:
             try:
-                route = account.route = await self._choose(intake, account, tried)
+                route = account.route = await self.decide(intake, account, tried)
             except Unavailable:
                 if full:
                     raise _all_full(tried, full) from None
@@ -119,7 +119,12 @@ class Router:
                     message = f"the engines {sorted(tried)} could not answer; the last: {problem}"
                     raise Unavailable(message, code="engines_away", retry_after_s=RETRY_AFTER_S) from problem
 
-    async def _choose(self, intake: Intake, account: Account, tried: frozenset[str]) -> Route:
+    async def decide(self, intake: Intake, account: Account, tried: frozenset[str]) -> Route:
+        """The engine for a request, by the fleet as it is now.
+
+        Raises:
+            NotFound, Unavailable: as `choose`.
+        """
         began_at_s = self._clock()
         fleet = await self._fleet.read()
         now_s = self._clock()

@@ -52,7 +52,7 @@ def engines(draw: st.DrawFn, name: str = "a") -> EngineView:
         executor="emulated",
         hardware_class="A100",
         emulated=True,
-        announced_at_s=0.0,
+        announced_at_s=-draw(st.floats(0, 10)),
         draining=draw(st.booleans()),
         serving=draw(st.booleans()),
         max_context_tokens=draw(st.integers(1, 100_000)),
@@ -69,10 +69,9 @@ def engines(draw: st.DrawFn, name: str = "a") -> EngineView:
     )
     return EngineView(
         state=state,
-        state_age_s=draw(st.floats(0, 10)),
         model=draw(step_models()),
         health=draw(st.sampled_from(ModelHealth)),
-        forecast_age_s=draw(st.one_of(st.floats(0, 100), st.just(math.inf))),
+        forecast_written_at_s=draw(st.one_of(st.floats(-100, 0), st.just(-math.inf))),
     )
 
 
@@ -146,8 +145,8 @@ def test_more_load_never_makes_the_first_token_come_sooner(
 ) -> None:
     changes: dict[str, Any] = {name: max(getattr(view.state, name) + added, 0) for name, added in more.items()}
     busier = msgspec.structs.replace(view, state=msgspec.structs.replace(view.state, **changes))
-    before = foresee([view], [load], ask).ttft_s[0]
-    after = foresee([busier], [load], ask).ttft_s[0]
+    before = foresee([view], [load], ask, 0.0).ttft_s[0]
+    after = foresee([busier], [load], ask, 0.0).ttft_s[0]
     assert after >= before * (1 - 1e-9)
 
 
@@ -156,7 +155,7 @@ def test_what_was_just_sent_never_makes_an_engine_look_faster(
     view: EngineView, load: Load, ask: Ask, tokens: int
 ) -> None:
     more = Load(load.outstanding_requests + 1, load.pending_requests + 1, load.pending_prompt_tokens + tokens)
-    assert foresee([view], [more], ask).ttft_s[0] >= foresee([view], [load], ask).ttft_s[0] * (1 - 1e-9)
+    assert foresee([view], [more], ask, 0.0).ttft_s[0] >= foresee([view], [load], ask, 0.0).ttft_s[0] * (1 - 1e-9)
 
 
 @given(

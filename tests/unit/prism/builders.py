@@ -58,11 +58,10 @@ def engine(
     state_age_s: float = 0.0,
     **changes: object,
 ) -> EngineView:
-    """A healthy idle engine with fresh news of it unless told otherwise."""
+    """A healthy idle engine with fresh news of it unless told otherwise, at the time 0."""
     return EngineView(
-        state=state(name, **changes),
-        state_age_s=state_age_s,
+        state=state(name, announced_at_s=-state_age_s, **changes),
         model=model or step_model(),
         health=health,
-        forecast_age_s=forecast_age_s,
+        forecast_written_at_s=-forecast_age_s,
     )

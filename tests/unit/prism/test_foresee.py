@@ -21,7 +21,7 @@ FLAT = law(base=0.01, per_token=1e-4, decode_residuals=NOISE, mixed_residuals=NO
 
 
 def _times(view: EngineView, ask: Ask = ASK, load: Load = Load()) -> tuple[float, float]:  # noqa: B008 - frozen
-    foreseen = foresee([view], [load], ask)
+    foreseen = foresee([view], [load], ask, 0.0)
     return float(foreseen.ttft_s[0]), float(foreseen.tpot_s[0])
 
 
@@ -86,5 +86,5 @@ def test_old_or_doubtful_news_is_read_towards_its_upper_quantile(news: dict[str,
 
 def test_an_engine_says_nothing_about_another() -> None:
     views = [engine("a", decode_seqs=5), engine("b", model=step_model(base_s=0.03), waiting_prefill_tokens=900)]
-    together = foresee(views, [Load(), Load()], ASK)
+    together = foresee(views, [Load(), Load()], ASK, 0.0)
     assert [(t, p) for t, p in zip(together.ttft_s, together.tpot_s, strict=True)] == [_times(view) for view in views]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.prism.dispatches import Load
@@ -130,12 +131,4 @@ def test_a_policy_to_compare_with_promises_nothing() -> None:
 
 
 def capable(tokens_per_s: float, name: str, **changes: Any) -> EngineView:
-    view = engine(name, **changes)
-    return EngineView(
-        state=view.state,
-        state_age_s=0.0,
-        model=view.model,
-        health=view.health,
-        forecast_age_s=0.0,
-        capacity_tokens_per_s=tokens_per_s,
-    )
+    return msgspec.structs.replace(engine(name, **changes), capacity_tokens_per_s=tokens_per_s)
