@@ -4,6 +4,10 @@ from collections.abc import Mapping
 
 from shared.wire import Message
 
+DUE_EDGES_S = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Bounds of the intervals by which prompts are told apart: due, or wanted, within the first, between two, beyond the last."""
+DUE_INTERVALS = len(DUE_EDGES_S) + 1
+
 MOST_LATENESS_AGE_S = 1.5
 """How old the `lateness_counts` of an engine that serves may be: steps that ended before are in them."""
 
@@ -43,6 +47,17 @@ class EngineState(Message, frozen=True, kw_only=True):
     waiting_requests: int = 0
     waiting_prefill_tokens: int = 0
     """Prompt tokens not yet computed, of requests waiting and running."""
+    prefill_tokens_by_due: tuple[int, ...] = ()
+    """Of the waiting prefill tokens, those that can still be on time, by when their first answer token is due: counts from the
+    announcement, in the intervals of `DUE_EDGES_S`. Under least laxity a newcomer waits only for what is due before it."""
+    prefills_by_due: tuple[int, ...] = ()
+    """The requests that these tokens are of."""
+    arriving_tokens_per_s: tuple[float, ...] = ()
+    """Prompt tokens to compute that came of late, by the time that their requests were given for a first token."""
+    arriving_per_s: float = 0.0
+    """Requests that came of late."""
+    credit_ms: float = 0.0
+    """So much longer than `step_target_ms` may the next step take, since the answers that run are ahead of their targets."""
     in_flight_ms: float = 0.0
     """What the steps on their way are expected to take still, as a newcomer finds them: half the first is over."""
     admitted: Mapping[str, int] = {}

@@ -29,3 +29,6 @@ RELEGATED = "x-synergy-relegated"
 
 RETRY_AFTER_MS = "retry-after-ms"
 """Every server → client: when to ask again, finer than `retry-after`; OpenAI's clients prefer it."""
+
+SHOULD_RETRY = "x-should-retry"
+"""Every server → client: `false` where the same request will never be answered; OpenAI's clients then do not ask again."""

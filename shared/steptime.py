@@ -146,6 +146,11 @@ class StepModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The 0.95 quantile of actual over predicted time on known ground, of the less certain regime."""
         return min(math.exp(max(r.upper * r.deviation for r in (self.decode, self.mixed))), MOST_DOUBT)
 
+    @cached_property
+    def numbers(self) -> NDArray[np.float64]:
+        """Coefficients, the two factors, the floor; made once, since a router has the models of hundreds of engines."""
+        return np.array((*self.coefficients_s, *self._factors, self.floor_s), np.float64)
+
     def step_time_s(self, shape: StepShape) -> Number:
         """Expected duration of the step, or of each candidate."""
         if isinstance(shape.num_tokens, int | float):
@@ -218,16 +223,16 @@ class StepModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return matrix / 1e3
 
 
+_NO_NUMBERS: NDArray[np.float64] = np.empty(0)
+
+
 def step_times_s(models: Sequence[StepModel], shape: StepShape) -> Array:
     """Expected duration of a step on each of many engines: the last axis of `shape` runs along `models`."""
-    coefficients_s = np.array([model.coefficients_s for model in models]).reshape(-1, len(FEATURES)).T
-    factors = (
-        np.array([model.decode.factor for model in models]),
-        np.array([model.mixed.factor for model in models]),
-    )
-    floors_s = np.array([model.floor_s for model in models])
+    numbers = np.concatenate([_NO_NUMBERS, *(model.numbers for model in models)]).reshape(-1, len(FEATURES) + 3).T
+    coefficients_s, (decode_factors, mixed_factors, floors_s) = numbers[: len(FEATURES)], numbers[len(FEATURES) :]
     terms = features(shape)
-    return np.asarray(expected_s(*term_sums_s(coefficients_s, terms), terms, factors, floors_s))
+    sums_s = term_sums_s(coefficients_s, terms)
+    return np.asarray(expected_s(*sums_s, terms, (decode_factors, mixed_factors), floors_s))
 
 
 def term_sums_s(coefficients_s: Sequence[float] | Array, terms: Sequence[Number]) -> tuple[Number, Number]:

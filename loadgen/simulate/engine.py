@@ -192,6 +192,7 @@ class Engine:
             serving=True,
             draining=False,
             admitted=self._admitted,
+            now_s=now_s,
             at_s=now_s,
         )
 

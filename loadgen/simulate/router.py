@@ -91,6 +91,9 @@ class Replica:
             except Unavailable as problem:
                 self._refuse(job, Overloaded("every engine is full") if job.full else problem)
                 return
+            except Overloaded as problem:
+                self._refuse(job, problem)
+                return
             job.tried |= {route.engine}
             try:
                 self._ask(job, route)
@@ -129,8 +132,9 @@ class Replica:
 
     def _ask(self, job: Job, route: Route) -> None:
         now_s = self._events.now_s
-        dispatch = job.dispatch = self._dispatches.send(route.engine, job.ask.prompt_tokens, now_s)
-        sequence = job.sequence_for(what_is_left(job.request.slo, now_s - job.request.arrival_s), now_s)
+        slo = what_is_left(job.request.slo, now_s - job.request.arrival_s)
+        dispatch = job.dispatch = self._dispatches.send(route.engine, job.ask.prompt_tokens, now_s, slo.first_token_s)
+        sequence = job.sequence_for(slo, now_s)
         self._engines.named(route.engine).offer(job, sequence, self._dispatches.replica, dispatch)
 
     def _leave(self, job: Job) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from services.lens.budget import prefill_budget_tokens
+from services.lens.load import Load
 from services.lens.plan import PlanLimits
-from services.lens.scheduler import Load
 from shared.errors import BadRequest, NotFound, Overloaded, Unavailable
 from shared.step import EngineInfo
 from shared.steptime import StepModel, StepShape

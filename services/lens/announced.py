@@ -11,7 +11,7 @@ MOST_ANNOUNCE_S = 1.0
 """A state is announced when it has changed, no oftener than the one, and in any case as often as the other."""
 
 
-def announced(
+def announced(  # noqa: PLR0913 - what the scheduler does not know of itself
     scheduler: Scheduler,
     limits: PlanLimits,
     *,
@@ -20,6 +20,7 @@ def announced(
     serving: bool,
     draining: bool,
     admitted: Mapping[str, int],
+    now_s: float,
     at_s: float = 0.0,
 ) -> EngineState:
     """The engine's state.
@@ -27,9 +28,10 @@ def announced(
     Args:
         serving: whether the engine behind lens is there.
         admitted: the highest dispatch number admitted, by router replica.
+        now_s: on the clock of the scheduler.
         at_s: when it is announced, on the clock that its readers judge its age by.
     """
-    info, load = scheduler.info, scheduler.load
+    info, load = scheduler.info, scheduler.load(now_s)
     return EngineState(
         engine=engine,
         url=url,
@@ -53,6 +55,11 @@ def announced(
         kv_tokens=load.kv_tokens,
         waiting_requests=load.waiting_requests,
         waiting_prefill_tokens=load.waiting_prefill_tokens,
+        prefill_tokens_by_due=load.prefill_tokens_by_due,
+        prefills_by_due=load.prefills_by_due,
+        arriving_tokens_per_s=tuple([round(rate, 1) for rate in load.arriving_tokens_per_s]),
+        arriving_per_s=round(load.arriving_per_s, 3),
+        credit_ms=round(load.credit_s * 1e3, 3),
         in_flight_ms=round(load.in_flight_s * 1e3, 3),
         admitted=dict(admitted),
         lateness_counts=info.lateness_counts,

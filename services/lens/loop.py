@@ -105,7 +105,7 @@ class StepLoop:
 
     def queue_wait_s(self) -> float:
         """How long the engine takes to compute the prompts that wait now."""
-        return queue_wait_s(self._scheduler.load, self.model, self._limits)
+        return queue_wait_s(self._scheduler.load(time.monotonic()), self.model, self._limits)
 
     @contextlib.contextmanager
     def generate(self, sequence: Sequence) -> Iterator[Generation]:

@@ -1,5 +1,6 @@
 """What lens counts for Prometheus."""
 
+import time
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -75,7 +76,7 @@ class LensMetrics:
 
     def show(self, scheduler: Scheduler) -> None:
         """Set the gauges to what runs and waits now."""
-        load = scheduler.load
+        load = scheduler.load(time.monotonic())
         self._decoding.set(load.decode_seqs)
         self._waiting.set(load.waiting_requests)
         self._kv_blocks_free.set(load.kv_blocks_free)

@@ -8,9 +8,8 @@ from collections import Counter, deque
 from operator import attrgetter
 from typing import NamedTuple
 
-import msgspec
-
 from services.lens.cache import Cache
+from services.lens.load import Arrivals, Load, load_of
 from services.lens.plan import PlanLimits, Planner, Queue, shape_of
 from services.lens.sequence import Allotment, Sequence
 from services.lens.shares import TenantShares
@@ -45,21 +44,6 @@ class Progress(NamedTuple):
     token_id: int
 
 
-class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """What the scheduler holds, as a router wants to know it."""
-
-    decode_seqs: int
-    prefill_seqs: int
-    kv_tokens: int
-    kv_blocks_free: int
-    waiting_requests: int
-    waiting_prefill_tokens: int
-    pace_s: float
-    """The least TPOT target of the answers that run and began in time; infinite where none does."""
-    in_flight_s: float
-    """Of the steps on their way, the first half over: what a newcomer waits for before its own first step."""
-
-
 class Scheduler:
     """Sequences of one engine epoch, batched continuously: they join and leave at any step.
 
@@ -73,6 +57,7 @@ class Scheduler:
         self.running: dict[int, Sequence] = {}
         """By slot, in order of admission; ended sequences stay until the last step that carries them has answered."""
         self._shares = TenantShares()
+        self._arrivals = Arrivals()
         self.recomputes = 0
         """Sequences that made room for others and had to be computed again."""
         self.copied_tokens = 0
@@ -100,6 +85,7 @@ class Scheduler:
         """Let a sequence wait for its turn."""
         self._shares.arrive(sequence.tenant, {other.tenant for other in (*self.running.values(), *self.waiting)})
         self._cache.look_for_prefix(sequence)
+        self._arrivals.note(sequence)
         self.waiting.append(sequence)
 
     def end(self, sequence: Sequence, outcome: Outcome) -> None:
@@ -173,20 +159,15 @@ class Scheduler:
             self._shares.serve(tenant, num_tokens)
         return sent, progress
 
-    @property
-    def load(self) -> Load:
-        """What runs and waits now."""
-        live = [s for s in self.running.values() if s.outcome is None]
-        prefill_left = sum(s.prefill_tokens_left for s in live) + sum(s.prefill_tokens_left for s in self.waiting)
-        return Load(
-            decode_seqs=sum(s.prefill_tokens_left == 0 for s in live),
-            prefill_seqs=sum(s.prefill_tokens_left > 0 for s in live),
-            kv_tokens=sum(s.cached_tokens for s in live),
+    def load(self, now_s: float) -> Load:
+        """What runs and waits now, on the clock of `plan`."""
+        return load_of(
+            [s for s in self.running.values() if s.outcome is None],
+            self.waiting,
             kv_blocks_free=self._cache.free_blocks,
-            waiting_requests=len(self.waiting),
-            waiting_prefill_tokens=prefill_left,
-            pace_s=min((s.pace_s for s in live if not s.prefill_tokens_left and not s.missed_first), default=math.inf),
             in_flight_s=sum(sent.predicted_s for sent in self.in_flight) - self._first_in_flight_s / 2,
+            arrivals=self._arrivals,
+            now_s=now_s,
         )
 
     @property

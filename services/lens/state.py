@@ -1,5 +1,7 @@
 """The engine as lens announces it."""
 
+import time
+
 from services.lens.announced import announced
 from services.lens.frontend import Frontend
 from services.lens.loop import StepLoop
@@ -29,4 +31,5 @@ def engine_state(settings: LensSettings, loop: StepLoop, frontend: Frontend) -> 
         serving=loop.serving.is_set(),
         draining=frontend.draining,
         admitted=frontend.admitted,
+        now_s=time.monotonic(),
     )

@@ -1,12 +1,14 @@
 """What this replica has sent and the engines' states do not show yet, so that a burst does not stampede one engine."""
 
 import itertools
+import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from shared.engine_state import EngineState
+from shared.engine_state import DUE_EDGES_S, DUE_INTERVALS, EngineState
 
 PENDING_S = 5.0
 """A dispatch that no state has echoed for so long is not on its way any more."""
@@ -25,6 +27,8 @@ class Dispatch(msgspec.Struct, frozen=True):
     number: int
     prompt_tokens: int
     sent_at_s: float
+    interval: int = DUE_INTERVALS - 1
+    """Of `DUE_EDGES_S`, in which its first token was due when it was sent."""
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -34,11 +38,18 @@ class Load(msgspec.Struct, frozen=True):
     """Sent and not ended."""
     pending_requests: int = 0
     """Of those, sent too lately for the state to count them."""
-    pending_prompt_tokens: int = 0
+    pending_tokens_by_due: tuple[int, ...] = (0,) * DUE_INTERVALS
+    """The prompt tokens of those, in the intervals of `DUE_EDGES_S`."""
+    pending_prompts_by_due: tuple[int, ...] = (0,) * DUE_INTERVALS
     suspect: bool = False
     """It failed a request a moment ago."""
     recent_first_byte_s: float | None = None
     """From sending to an answer's first byte, a mean that forgets; None where none came of late."""
+
+    @property
+    def pending_prompt_tokens(self) -> int:
+        """Of all that are pending."""
+        return sum(self.pending_tokens_by_due)
 
 
 class _FirstBytes(NamedTuple):
@@ -57,10 +68,10 @@ class Dispatches:
         self._failed_at_s: dict[str, float] = {}
         self._first_bytes: dict[str, _FirstBytes] = {}
 
-    def send(self, engine: str, prompt_tokens: int, now_s: float) -> Dispatch:
-        """Number a request that is about to be sent."""
+    def send(self, engine: str, prompt_tokens: int, now_s: float, due_in_s: float = math.inf) -> Dispatch:
+        """Number a request that is about to be sent, whose first token is due so soon."""
         number = next(self._numbers.setdefault(engine, itertools.count(1)))
-        dispatch = Dispatch(engine, number, prompt_tokens, now_s)
+        dispatch = Dispatch(engine, number, prompt_tokens, now_s, bisect_left(DUE_EDGES_S, due_in_s))
         self._outstanding.setdefault(engine, {})[number] = dispatch
         return dispatch
 
@@ -83,10 +94,15 @@ class Dispatches:
         """What this replica's requests add to a state."""
         outstanding = self._outstanding.get(state.engine, {})
         pending = list(self._unseen(list(outstanding.values()), state.admitted.get(self.replica, 0), now_s))
+        tokens, prompts = [0] * DUE_INTERVALS, [0] * DUE_INTERVALS
+        for dispatch in pending:
+            tokens[dispatch.interval] += dispatch.prompt_tokens
+            prompts[dispatch.interval] += 1
         return Load(
             outstanding_requests=len(outstanding),
             pending_requests=len(pending),
-            pending_prompt_tokens=sum(dispatch.prompt_tokens for dispatch in pending),
+            pending_tokens_by_due=tuple(tokens),
+            pending_prompts_by_due=tuple(prompts),
             suspect=now_s - self._failed_at_s.get(state.engine, -SUSPECT_S) < SUSPECT_S,
             recent_first_byte_s=self._recent_first_byte_s(state.engine, now_s),
         )

@@ -1,16 +1,19 @@
 """The fleet as a request finds it: every engine's state and step model as last read, and what time it is by the clock of both."""
 
 import math
+from functools import cached_property
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from shared.engine_state import EngineState
+from shared.engine_state import DUE_INTERVALS, EngineState
 from shared.forecast import ModelHealth
 from shared.names import ENGINE_KEY_LIFETIME_S
 from shared.steptime import PRIOR, StepModel
 
 
-class EngineView(msgspec.Struct, frozen=True, kw_only=True):
+class EngineView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One engine as the router sees it; the same value for as long as nothing new is read of it."""
 
     state: EngineState
@@ -30,6 +33,52 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True):
     def forecast_age_s(self, now_s: float) -> float:
         """How old its forecast is at a Redis TIME; infinite where there never was one."""
         return max(now_s - self.forecast_written_at_s, 0.0)
+
+    @cached_property
+    def numbers(self) -> NDArray[np.float64]:
+        """What foresight wants of its state, in the order of `crowd.Crowd`; made once, since a router has hundreds of engines."""
+        state, none = self.state, (0.0,) * DUE_INTERVALS
+        return np.array(
+            (
+                state.decode_seqs,
+                state.kv_tokens,
+                state.prefill_seqs + state.waiting_requests,
+                max(state.max_running, 1),
+                state.step_tokens,
+                max(state.least_prefill_tokens, 1),
+                state.step_target_ms / 1e3,
+                state.credit_ms / 1e3,
+                state.in_flight_ms / 1e3,
+                state.kv_blocks_free,
+                max(state.kv_blocks_total, 1),
+                max(state.kv_block_tokens, 1),
+                state.arriving_per_s,
+                *(state.prefill_tokens_by_due or none),
+                *(state.prefills_by_due or none),
+                *(state.arriving_tokens_per_s or none),
+            ),
+            np.float64,
+        )
+
+    @property
+    def idle(self) -> "EngineView":
+        """The engine as it would be if nobody were there."""
+        state = msgspec.structs.replace(
+            self.state,
+            kv_blocks_free=self.state.kv_blocks_total,
+            decode_seqs=0,
+            prefill_seqs=0,
+            kv_tokens=0,
+            waiting_requests=0,
+            waiting_prefill_tokens=0,
+            prefill_tokens_by_due=(),
+            prefills_by_due=(),
+            arriving_tokens_per_s=(),
+            arriving_per_s=0.0,
+            credit_ms=0.0,
+            in_flight_ms=0.0,
+        )
+        return msgspec.structs.replace(self, state=state)
 
     @property
     def accepts(self) -> bool:

@@ -1,26 +1,38 @@
-"""What a request would meet on each engine: time to first token and time per output token, if it were sent there now.
+"""What would become of a request on each engine, and of the promises made there already, if it were sent there now. Pure.
 
-It follows how lens batches: decodes first, then prefill in order of arrival, as much as fits in the step's target time.
-All engines at once; every array has one element an engine.
+It follows how lens batches. Answers come first, in steps as long as the tightest of them allows; what they leave of a step is
+spent on prompts by what is due first, and a prompt that cannot be on time goes behind those that can. So a prompt waits for
+what is due before it, at the rate that the answers leave; what is due after it waits for it; and an answer gets its tokens
+at the pace that was promised while there are prompts to compute, and faster when there are none.
+
+All engines at once: every array has one element an engine, along its last axis.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.prism.crowd import BEGIN_S, EDGES_S, Array, Crowd, crowd_of
 from services.prism.dispatches import Load
 from services.prism.fleet import EngineView
 from services.prism.prompt_size import Ask
 from shared.forecast import ModelHealth
+from shared.slo import Slo
 from shared.steptime import StepModel, StepShape, step_times_s
 
-Array = NDArray[np.float64]
 StepTimes = Callable[[Sequence[StepModel], StepShape], NDArray[np.floating[Any]]]
 """How long a step takes on each of these engines: the last axis of the shape runs along them."""
 
-_CHUNKS_TOKENS = np.geomspace(16, 16_384, 48)[:, np.newaxis]
+REFERENCE_TTFT_S = 10.0
+REFERENCE_TPOT_S = 0.2
+PACED_AT = 0.98
+MOST_GAP_PACES = 4.0
+RESERVED_OUTPUT_TOKENS = 128
+"""As lens has them: what stands for targets that a request lacks, the share of its TPOT target that an answer is paced at, the
+longest step in paces, and the room for its answer that a request needs before it can begin."""
 
 FRESH_FORECAST_S = 5.0
 OLD_FORECAST_S = 60.0
@@ -28,84 +40,137 @@ FRESH_STATE_S = 1.0
 OLD_STATE_S = 3.0
 LEAST_UPPER_RATIO = 1.1
 """However exact a model was, this much may have changed since it was last heard of."""
+MOST_BUSY = 0.9
+"""Of an engine's time goes to what comes while a request is served, however much has come of late."""
+TTFT_DEVIATION = 0.2
+"""Of a time to first token, relative: what comes before it and is not there yet."""
+UNSEEN_SHARE = 0.4
+"""Of the time since an engine's state was written may have gone to what is not in it: that much a first token is off, too."""
+TPOT_DEVIATION = 0.1
+
+LEAST_S = 1e-9
+_CHUNKS_TOKENS: Array = np.array([16.0, 128.0, 512.0, 2048.0, 8192.0])[:, np.newaxis]
+"""Between one and the next, what a chunk takes is as good as straight in its tokens."""
+_SPANS_TOKENS: Array = _CHUNKS_TOKENS[1:] - _CHUNKS_TOKENS[:-1]
+_SHAPES_TOKENS: Array = np.vstack((np.zeros((2, 1)), _CHUNKS_TOKENS))
+_SHAPES_JOINED: Array = np.zeros_like(_SHAPES_TOKENS)
+_SHAPES_JOINED[1] = 1.0
+_SHAPES_MIXED: Array = 1.0 * (_SHAPES_TOKENS > 0.0)
+_MIDDLES_S: Array = (BEGIN_S + EDGES_S) / 2
+_SLOWER: Array = np.exp(TTFT_DEVIATION * np.array([-1.28, 0.0, 1.28]))[:, np.newaxis, np.newaxis]
+"""Three ways that it may turn out, as likely each: of a normal deviate a tenth lies beyond either end."""
 
 
 class Foreseen(NamedTuple):
-    """The request's times on each engine."""
+    """Of each engine."""
 
     ttft_s: Array
     tpot_s: Array
+    p_met: Array
+    """That the request keeps all its targets."""
+    others_broken: Array
+    """Promises to requests waiting there that would be broken, beyond those that are in any case."""
+    delay_s: Array
+    """So much later is served what comes after it: by what its prompt, and its answer's claim on every step, take."""
+    backlog_s: Array
+    """What waits there, and can be on time, takes so long."""
+    arriving_per_s: Array
+    """Requests that came there of late."""
+    pressure: Array
+    """How near the engine is to breaking promises, 0 to 1: the share of its time that prompts take as they came of late, or
+    that those waiting take of the time until they are due, whichever is more."""
 
 
-class _Crowd(NamedTuple):
-    """Who is at each engine already, what its state does not show yet included."""
+class _Speed(NamedTuple):
+    """How fast an engine runs with those that are there."""
 
-    decodes: Array
-    kv_tokens: Array
-    requests_ahead: Array
-    tokens_ahead: Array
-    """To prefill before the request's own."""
-    max_running: Array
-    step_tokens: Array
-    least_tokens: Array
-    step_target_s: Array
-    in_flight_s: Array
-    blocks_free: Array
-    blocks_total: Array
-    block_tokens: Array
+    decode_s: Array
+    """A step of its answers alone."""
+    joined_s: Array
+    """With one more."""
+    beside_s: Array
+    """So much longer is a step with a chunk of each of `_CHUNKS_TOKENS`."""
+    pace_s: Array
+    """So long are steps at most in the long run; infinite without answers."""
+    rate: Array
+    """Prompt tokens a second, then."""
 
 
 def foresee(
-    engines: Sequence[EngineView], loads: Sequence[Load], ask: Ask, now_s: float, step_times: StepTimes = step_times_s
+    engines: Sequence[EngineView],
+    loads: Sequence[Load],
+    ask: Ask,
+    slo: Slo,
+    now_s: float,
+    step_times: StepTimes = step_times_s,
 ) -> Foreseen:
-    """The times that this request would see on each of these engines.
+    """What this request would meet on each of these engines, and do to others there.
 
     Args:
         engines: at least one.
-        loads: what this replica knows of each beyond its state.
+        loads: what is known of each beyond its state.
         now_s: by the clock that the engines' times are of.
         step_times: how long steps take on them; by default as their models say.
     """
     models = [engine.model for engine in engines]
-    crowd = _crowd(engines, loads)
-    caution = np.array([_caution(engine, now_s) for engine in engines])
+    crowd, age_s, caution = crowd_of(engines, loads), _ages_s(engines, now_s), _cautions(engines, now_s)
 
-    batched = np.minimum(crowd.decodes + crowd.requests_ahead, crowd.max_running - 1)
-    meanwhile = crowd._replace(decodes=np.minimum(crowd.decodes + crowd.requests_ahead / 2, crowd.max_running - 1))
-    chunk_tokens = _chunk_tokens(step_times, models, meanwhile, ask)
-    prefill_tokens = crowd.tokens_ahead + ask.prompt_tokens
-    steps = np.ceil(prefill_tokens / chunk_tokens)
-    prefill_s = steps * step_times(models, _mixed(meanwhile, prefill_tokens / steps, ask))
+    def takes_s(shape: StepShape) -> Array:
+        return caution * np.asarray(step_times(models, shape))
 
-    kv_tokens = crowd.kv_tokens + prefill_tokens + ask.output_tokens / 2
-    decode_s = step_times(models, _decodes(batched + 1, kv_tokens))
-    room_s = _generations_until_room(crowd, ask) * ask.output_tokens * decode_s
+    prompt_tokens = float(max(ask.prompt_tokens, 1))
+    speed = _speed(crowd, prompt_tokens, takes_s)
+    kept = kept_tokens(crowd.tokens_by_due, speed.rate)
+    given_s = min(slo.first_token_s, REFERENCE_TTFT_S)
 
-    mixed_s = np.maximum(step_times(models, _mixed(meanwhile, chunk_tokens, ask)), decode_s)
-    mixed_share = np.minimum(crowd.tokens_ahead / chunk_tokens / ask.output_tokens, 1.0)
-    tpot_s = decode_s + mixed_share * (mixed_s - decode_s)
-    return Foreseen(ttft_s=caution * (crowd.in_flight_s + prefill_s + room_s), tpot_s=caution * tpot_s)
+    # The state is as old as its age; what was due before the request then has been worked on since.
+    before = np.clip((given_s + age_s - BEGIN_S) / (EDGES_S - BEGIN_S), 0.0, 1.0)
+    ahead_tokens = np.maximum((before * kept).sum(axis=0) - speed.rate * age_s, 0.0)
+    come_before = np.maximum(
+        1.0 - _MIDDLES_S / given_s, 0.0
+    )  # the share of the time given in which what comes is due earlier
+    taken = np.minimum((come_before * crowd.arriving_tokens_per_s).sum(axis=0) / speed.rate, MOST_BUSY)
+    computed_s = _prefill_s(crowd, speed, ahead_tokens + prompt_tokens) / (1.0 - taken)
+    alone_s = _alone_s(crowd, ask, kept.sum(axis=0), takes_s)
+    ttft_s = crowd.in_flight_s + computed_s + _generations_until_room(crowd, ask) * ask.output_tokens * alone_s
+
+    own_pace_s = PACED_AT * (slo.tpot_s or REFERENCE_TPOT_S)
+    busy = crowd.arriving_tokens_per_s.sum(axis=0) / speed.rate
+    backlog_s = np.maximum(kept.sum(axis=0) / speed.rate - age_s, 0.0)
+    tpot_s = _tpot_s(crowd, speed, ask, alone_s, own_pace_s, backlog_s - ttft_s)
+    joint_rate = _rate(crowd, speed.joined_s, speed.beside_s, _pace_s(crowd, speed.joined_s, own_pace_s))
+    slowed = np.maximum(1.0 - joint_rate / speed.rate, 0.0) * np.minimum(busy, MOST_BUSY)
+    due_share = (np.cumsum(crowd.tokens_by_due, axis=0) / (speed.rate * EDGES_S)).max(axis=0)
+    return Foreseen(
+        ttft_s=ttft_s,
+        tpot_s=tpot_s,
+        p_met=_p_met(slo, ask, ttft_s, tpot_s, alone_s, age_s),
+        others_broken=_others_broken(crowd, speed.rate, 1.0 * ((before > 0.0) & (before < 1.0)), prompt_tokens),
+        delay_s=prompt_tokens / joint_rate + slowed * ask.output_tokens * tpot_s,
+        backlog_s=backlog_s,
+        arriving_per_s=crowd.arriving_per_s,
+        pressure=np.minimum(np.maximum(due_share, busy), 1.0),
+    )
 
 
-def _crowd(engines: Sequence[EngineView], loads: Sequence[Load]) -> _Crowd:
-    rows = [
-        (
-            state.decode_seqs,
-            state.kv_tokens,
-            state.prefill_seqs + state.waiting_requests + load.pending_requests,
-            state.waiting_prefill_tokens + load.pending_prompt_tokens,
-            max(state.max_running, 1),
-            state.step_tokens,
-            max(state.least_prefill_tokens, 1),
-            state.step_target_ms / 1e3,
-            state.in_flight_ms / 1e3,
-            state.kv_blocks_free,
-            max(state.kv_blocks_total, 1),
-            max(state.kv_block_tokens, 1),
-        )
-        for state, load in zip((engine.state for engine in engines), loads, strict=True)
-    ]
-    return _Crowd(*np.array(rows, np.float64).T)
+def kept_tokens(tokens_by_due: Array, rate: Array, slower: float | Array = 1.0) -> Array:
+    """Of the prompt tokens due in each interval, those that are computed by its end, what is due earlier first.
+
+    Args:
+        rate: tokens a second.
+        slower: what to divide the rate by.
+    """
+    summed = np.cumsum(tokens_by_due, axis=-2)
+    left = np.minimum.accumulate(rate / slower * EDGES_S - summed, axis=-2)
+    return np.maximum(np.diff(summed + np.minimum(left, 0.0), axis=-2, prepend=0.0), 0.0)
+
+
+def _ages_s(engines: Sequence[EngineView], now_s: float) -> Array:
+    return np.array([engine.state_age_s(now_s) for engine in engines])
+
+
+def _cautions(engines: Sequence[EngineView], now_s: float) -> Array:
+    return np.array([_caution(engine, now_s) for engine in engines])
 
 
 def _caution(engine: EngineView, now_s: float) -> float:
@@ -117,35 +182,118 @@ def _caution(engine: EngineView, now_s: float) -> float:
         (engine.state_age_s(now_s) - FRESH_STATE_S) / (OLD_STATE_S - FRESH_STATE_S),
         1.0 if engine.health is ModelHealth.DRIFTING else 0.0,
     )
-    return 1 + min(doubt, 1.0) * (max(engine.model.upper_ratio, LEAST_UPPER_RATIO) - 1)
+    return 1.0 if doubt <= 0.0 else 1.0 + min(doubt, 1.0) * (max(engine.model.upper_ratio, LEAST_UPPER_RATIO) - 1.0)
 
 
-def _chunk_tokens(step_times: StepTimes, models: Sequence[StepModel], crowd: _Crowd, ask: Ask) -> Array:
-    """The prefill tokens that fit in a step beside the decodes."""
-    in_time = step_times(models, _mixed(crowd, _CHUNKS_TOKENS, ask)) <= crowd.step_target_s
-    largest: Array = np.where(in_time, _CHUNKS_TOKENS, crowd.least_tokens).max(axis=0)
-    return np.minimum(largest, np.maximum(crowd.step_tokens - crowd.decodes, 1))
-
-
-def _mixed(crowd: _Crowd, chunk_tokens: Array, ask: Ask) -> StepShape:
-    """The middle one of the steps that prefill, as if all prompts were as long as ours."""
-    return StepShape(
-        batch_size=crowd.decodes + 1,
-        num_tokens=crowd.decodes + chunk_tokens,
-        kv_tokens=crowd.kv_tokens + (crowd.tokens_ahead + ask.prompt_tokens) / 2,
-        attention_work=chunk_tokens * ask.prompt_tokens / 2,
-        prefill_seqs=1.0,
+def _speed(crowd: Crowd, prompt_tokens: float, takes_s: Callable[[StepShape], Array]) -> _Speed:
+    """With half of those that wait among the answers; in the middle of prompts as long as this one."""
+    seqs = np.minimum(crowd.decodes + crowd.requests_ahead / 2, crowd.max_running - 1.0)
+    times_s = takes_s(
+        StepShape(
+            batch_size=np.maximum(seqs + _SHAPES_MIXED + _SHAPES_JOINED, 1.0),
+            num_tokens=np.maximum(seqs + _SHAPES_TOKENS + _SHAPES_JOINED, 1.0),
+            kv_tokens=crowd.kv_tokens + (_SHAPES_MIXED / 2 + _SHAPES_JOINED) * prompt_tokens,
+            attention_work=_SHAPES_TOKENS * np.maximum(prompt_tokens, _SHAPES_TOKENS) / 2 + 0.0 * seqs,
+            prefill_seqs=_SHAPES_MIXED + 0.0 * seqs,
+        )
     )
+    decode_s, joined_s = times_s[0], times_s[1]
+    beside_s = np.maximum(times_s[2:] - decode_s, LEAST_S)
+    pace_s = _pace_s(crowd, decode_s, math.inf)
+    return _Speed(decode_s, joined_s, beside_s, pace_s, _rate(crowd, decode_s, beside_s, pace_s))
 
 
-def _decodes(decodes: Array, kv_tokens: Array) -> StepShape:
-    return StepShape(batch_size=decodes, num_tokens=decodes, kv_tokens=kv_tokens)
+def _pace_s(crowd: Crowd, decode_s: Array, own_pace_s: float) -> Array:
+    """The tightest of the answers', that are there or on their way, and of another; no step is shorter than its answers take."""
+    there_s = np.where(crowd.decodes + crowd.requests_ahead < 1.0, math.inf, crowd.step_target_s)
+    return np.maximum(np.minimum(there_s, own_pace_s), decode_s)
 
 
-def _generations_until_room(crowd: _Crowd, ask: Ask) -> Array:
+def _rate(crowd: Crowd, decode_s: Array, beside_s: Array, pace_s: Array) -> Array:
+    """Prompt tokens a second in the largest steps that the pace and the engine allow."""
+    room_s = pace_s - decode_s
+    inside = np.clip((room_s - beside_s[:-1]) / np.maximum(np.diff(beside_s, axis=0), LEAST_S), 0.0, 1.0)
+    tokens = np.minimum(room_s / beside_s[0], 1.0) * _CHUNKS_TOKENS[0] + (inside * _SPANS_TOKENS).sum(axis=0)
+    tokens = np.clip(tokens, crowd.least_tokens, np.maximum(crowd.step_tokens - crowd.decodes, 1.0))
+    rate: Array = tokens / (decode_s + _beside_s(tokens, beside_s))
+    return rate
+
+
+def _beside_s(tokens: Array, beside_s: Array) -> Array:
+    """How much longer a step is with a chunk of so many tokens; as several steps if they are more than the largest chunk."""
+    inside = np.clip((tokens - _CHUNKS_TOKENS[:-1]) / _SPANS_TOKENS, 0.0, 1.0)
+    first_s = np.minimum(tokens / _CHUNKS_TOKENS[0], 1.0) * beside_s[0]
+    beyond = np.maximum(tokens / _CHUNKS_TOKENS[-1] - 1.0, 0.0)
+    took_s: Array = first_s + (inside * np.diff(beside_s, axis=0)).sum(axis=0) + beyond * beside_s[-1]
+    return took_s
+
+
+def _prefill_s(crowd: Crowd, speed: _Speed, tokens: Array) -> Array:
+    """Until so many prompt tokens are computed: in as few steps as gaps between tokens allow, or at the rate, whichever is later.
+
+    Answers that are ahead of their targets lend the time they are ahead by.
+    """
+    at_once_s = _beside_s(tokens, speed.beside_s)
+    most_s = np.maximum(MOST_GAP_PACES * speed.pace_s - speed.decode_s, speed.beside_s[0])
+    soonest_s = at_once_s + speed.decode_s * np.ceil(at_once_s / most_s)
+    lent_s = np.minimum(speed.decode_s / np.maximum(speed.pace_s - speed.decode_s, LEAST_S), 10.0) * crowd.credit_s
+    paced_s = tokens / speed.rate - lent_s
+    return np.asarray(np.maximum(soonest_s, paced_s))
+
+
+def _alone_s(crowd: Crowd, ask: Ask, waiting_tokens: Array, takes_s: Callable[[StepShape], Array]) -> Array:
+    """A step of answers alone, once all that wait are answered too, and the request is half answered."""
+    batch = np.minimum(crowd.decodes + crowd.requests_ahead, crowd.max_running - 1.0) + 1.0
+    kv_tokens = crowd.kv_tokens + waiting_tokens + ask.prompt_tokens + ask.output_tokens / 2
+    return takes_s(StepShape(batch, batch, kv_tokens))
+
+
+def _tpot_s(crowd: Crowd, speed: _Speed, ask: Ask, alone_s: Array, own_pace_s: float, backlog_after_s: Array) -> Array:
+    """At the pace for as long as prompts wait, then as much slower than alone as prompts come, but never behind the pace."""
+    pace_s = _pace_s(crowd, alone_s, own_pace_s)
+    per_token_s = np.diff(speed.beside_s[2:4], axis=0)[0] / _SPANS_TOKENS[2]
+    busy = np.minimum(crowd.arriving_tokens_per_s.sum(axis=0) * per_token_s, MOST_BUSY)
+    free_s = np.minimum(alone_s / (1.0 - busy), pace_s)
+    paced_share = np.clip(backlog_after_s / (pace_s * ask.output_tokens), 0.0, 1.0)
+    return np.asarray(free_s + paced_share * (pace_s - free_s))
+
+
+def _p_met(slo: Slo, ask: Ask, ttft_s: Array, tpot_s: Array, alone_s: Array, age_s: Array) -> Array:
+    """That all targets are kept. Lens lengthens no step beyond what the TPOT target allows: it is broken where answers alone break it."""
+    off_s = np.hypot(TTFT_DEVIATION * ttft_s, UNSEEN_SHARE * age_s)
+    p_met = np.ones_like(ttft_s)
+    if slo.ttft_s is not None:
+        p_met = p_met * _normal((slo.ttft_s - ttft_s) / off_s)
+    if slo.tpot_s is not None and ask.output_tokens > 1:
+        p_met = p_met * _normal(np.log(slo.tpot_s / alone_s) / TPOT_DEVIATION)
+    if slo.e2e_s is not None:
+        e2e_s = ttft_s + (ask.output_tokens - 1) * tpot_s
+        p_met = p_met * _normal((slo.e2e_s - e2e_s) / np.hypot(off_s, TTFT_DEVIATION * e2e_s))
+    return p_met
+
+
+def _normal(deviates: Array) -> Array:
+    """The normal distribution function, as Bowling et al. 2009 approximate it by a logistic one, to within 0.0002."""
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(deviates * (1.5976 + 0.07056 * deviates**2), -50.0, 50.0))))
+
+
+def _others_broken(crowd: Crowd, rate: Array, place: Array, prompt_tokens: float) -> Array:
+    """Promises to those waiting that no more fit beside this prompt, which lens then gives up; the mean of three ways it may turn out.
+
+    Args:
+        place: the interval that the prompt is due in.
+    """
+    own_tokens = prompt_tokens * place
+    before = kept_tokens(crowd.tokens_by_due, rate, _SLOWER)
+    after = np.maximum(kept_tokens(crowd.tokens_by_due + own_tokens, rate, _SLOWER) - own_tokens, 0.0)
+    size_tokens = np.maximum(crowd.tokens_by_due / np.maximum(crowd.requests_by_due, 1.0), 1.0)
+    broken: Array = (np.maximum(before - after, 0.0).mean(axis=0) / size_tokens).sum(axis=0)
+    return broken
+
+
+def _generations_until_room(crowd: Crowd, ask: Ask) -> Array:
     """How long until the request has a slot and KV blocks, in durations of an answer: all of them come free in one."""
-    slots_short = crowd.decodes + crowd.requests_ahead + 1 - crowd.max_running
-    wanted_tokens = crowd.tokens_ahead + ask.prompt_tokens + (ask.most_output_tokens or ask.output_tokens)
+    slots_short = crowd.decodes + crowd.requests_ahead + 1.0 - crowd.max_running
+    wanted_tokens = ask.prompt_tokens + min(ask.most_output_tokens or RESERVED_OUTPUT_TOKENS, RESERVED_OUTPUT_TOKENS)
     blocks_short = np.ceil(wanted_tokens / crowd.block_tokens) - crowd.blocks_free
-    short: Array = np.maximum(slots_short / crowd.max_running, blocks_short / crowd.blocks_total)
-    return np.maximum(short, 0.0)
+    return np.maximum(np.maximum(slots_short / crowd.max_running, blocks_short / crowd.blocks_total), 0.0)

@@ -1,70 +1,90 @@
-"""Our policy: the engine where the request would use least of its tightest target, as foreseen for each of them. Pure."""
+"""Our policy: the engine where the fewest promises are expected to be broken, as foreseen for each of them. Pure."""
 
 import numpy as np
 
-from services.prism.foresee import Array, Foreseen, StepTimes, foresee
-from services.prism.policy import Pick, Question, Reason, at
-from services.prism.prompt_size import Ask
+from services.prism.crowd import Array
+from services.prism.dispatches import Load
+from services.prism.foresee import REFERENCE_TPOT_S, REFERENCE_TTFT_S, Foreseen, StepTimes, foresee
+from services.prism.policy import Pick, Question, Reason, Refusal, at
 from shared.forecast import ModelHealth
 from shared.slo import Slo
 from shared.steptime import step_times_s
 
-REFERENCE_TTFT_S = 2.0
-REFERENCE_TPOT_S = 0.2
-"""Stand for targets that a request lacks, so that it is still served soon; lax beside what interactive use promises."""
-NEAR_TIE_RATIO = 1.05
-NEAR_TIE_SHARE = 0.005
-"""Scores so close are the same to a client; taking either keeps replicas from herding."""
+PRESSING = 4.0
+"""The power of an engine's pressure that delay there breaks promises with: next to none on one that is half busy."""
+COST_OF_WAITING = 0.01
+"""Of the promise, what a request costs that uses all its time: where promises are safe, the faster engine is the better."""
+NEAR_TIE_RATIO = 1.02
+NEAR_TIE_COST = 1e-4
+"""Costs so close are the same to a client; taking either keeps replicas from herding."""
+LEAST_GAIN = 0.02
+"""Promises more are kept with the request than without it, by an engine that takes it; with less hope it is better told at once."""
+LEAST_RETRY_S, MOST_RETRY_S = 0.1, 30.0
+HOPELESS_P_MET = 0.05
+"""If no engine could promise more were it idle, there is no use in asking again."""
 EXPLORED_SHARE = 0.1
 """Of the requests that can afford it. One answer is steps enough to warm a model, so one request in ten finds every
 unknown engine soon, and no more than that is put at risk."""
+AFFORDABLE_P_MET = 0.5
+"""Foreseen by what is presumed of the engine, which is cautious: a request that keeps its promise even so has slack."""
 MOST_EXPLORING_REQUESTS = 4
 """That this replica has at an engine at once before it stops exploring it."""
 
 
-def foresighted(question: Question, step_times: StepTimes = step_times_s) -> Pick:
-    """The engine with the least share; near-ties at random, and now and then one that is not known yet.
+def foresighted(question: Question, step_times: StepTimes = step_times_s) -> Pick | Refusal:
+    """The engine with the least cost; near-ties at random, and now and then one that is not known yet.
 
     Args:
         step_times: how long steps take on these engines; by default as their models say.
     """
-    foreseen = foresee(question.engines, question.loads, question.ask, question.now_s, step_times)
-    shares = _shares_of_targets(foreseen, question.ask, question.slo)
-    index, reason = _pick(question, shares)
-    return Pick(index, reason, float(foreseen.ttft_s[index]), float(foreseen.tpot_s[index]))
+    foreseen = foresee(question.engines, question.loads, question.ask, question.slo, question.now_s, step_times)
+    costs = _costs(foreseen, question.slo)
+    if question.slo.promises and (foreseen.p_met - foreseen.others_broken).max() < LEAST_GAIN:
+        retry_after_s = float(np.clip(foreseen.backlog_s.min(), LEAST_RETRY_S, MOST_RETRY_S))
+        return Refusal(retry_after_s, hopeless=_is_hopeless(question, step_times))
+    index, reason = _pick(question, costs, foreseen.p_met)
+    ttft_s, tpot_s, p_met = foreseen.ttft_s[index], foreseen.tpot_s[index], foreseen.p_met[index]
+    return Pick(index, reason, float(ttft_s), float(tpot_s), float(p_met))
 
 
-def _shares_of_targets(foreseen: Foreseen, ask: Ask, slo: Slo) -> Array:
-    """By engine, how much of its tightest target the request would use; over 1 breaks a promise."""
-    ttft_share = foreseen.ttft_s / (slo.ttft_s or REFERENCE_TTFT_S)
+def _is_hopeless(question: Question, step_times: StepTimes) -> bool:
+    idle = [engine.idle for engine in question.engines]
+    loads = [Load()] * len(idle)
+    foreseen = foresee(idle, loads, question.ask, question.slo, question.now_s, step_times)
+    return bool(foreseen.p_met.max() < HOPELESS_P_MET)
+
+
+def _costs(foreseen: Foreseen, slo: Slo) -> Array:
+    """By engine, promises expected to be broken: the request's own, of those waiting, and of those to come.
+
+    Those to come: as long as an engine has no time left, every second that it loses breaks the promises that come to it in a second.
+    """
+    to_come = foreseen.delay_s * foreseen.arriving_per_s * foreseen.pressure**PRESSING
+    ttft_share = foreseen.ttft_s / min(slo.first_token_s, REFERENCE_TTFT_S)
     tpot_share = foreseen.tpot_s / (slo.tpot_s or REFERENCE_TPOT_S)
-    shares: Array = np.maximum(ttft_share, tpot_share)
-    if slo.e2e_s is not None:
-        shares = np.maximum(shares, (foreseen.ttft_s + (ask.output_tokens - 1) * foreseen.tpot_s) / slo.e2e_s)
-    return shares
+    waiting = COST_OF_WAITING * np.maximum(ttft_share, tpot_share)
+    return np.asarray(1.0 - foreseen.p_met + foreseen.others_broken + to_come + waiting)
 
 
-def _pick(question: Question, shares: Array) -> tuple[int, Reason]:
+def _pick(question: Question, costs: Array, p_met: Array) -> tuple[int, Reason]:
     if len(question.engines) == 1:
         return 0, Reason.ONLY_ENGINE
     explores = question.draw < EXPLORED_SHARE
     share_drawn = question.draw if explores else question.draw - EXPLORED_SHARE
     draw = share_drawn / (EXPLORED_SHARE if explores else 1 - EXPLORED_SHARE)
-    if explores and (unknown := _unknown(question, shares)):
+    if explores and (unknown := _unknown(question, p_met)):
         return at(unknown, draw), Reason.EXPLORE
-    best = shares.min()
-    close = np.flatnonzero(shares <= max(best * NEAR_TIE_RATIO, best + NEAR_TIE_SHARE))
+    best = costs.min()
+    close = np.flatnonzero(costs <= max(best * NEAR_TIE_RATIO, best + NEAR_TIE_COST))
     return at(close.tolist(), draw), Reason.LEAST_PREDICTED if len(close) == 1 else Reason.NEAR_TIE
 
 
-def _unknown(question: Question, shares: Array) -> list[int]:
+def _unknown(question: Question, p_met: Array) -> list[int]:
     """Engines not known yet that this request can afford to try."""
-    slo = question.slo
-    has_no_targets = slo.ttft_s is None and slo.tpot_s is None and slo.e2e_s is None
     return [
         index
         for index, (engine, load) in enumerate(zip(question.engines, question.loads, strict=True))
         if engine.health in (ModelHealth.COLD, ModelHealth.WARMING)
-        and (has_no_targets or shares[index] <= 1)
+        and p_met[index] >= AFFORDABLE_P_MET
         and load.outstanding_requests < MOST_EXPLORING_REQUESTS
     ]

@@ -48,9 +48,18 @@ class Pick(NamedTuple):
     reason: Reason
     ttft_s: float | None = None
     tpot_s: float | None = None
+    p_met: float | None = None
 
 
-Policy = Callable[[Question], Pick]
+class Refusal(NamedTuple):
+    """No engine: wherever the request went, fewer promises would be kept than without it."""
+
+    retry_after_s: float
+    hopeless: bool
+    """Whether it would be no better if the engines were idle."""
+
+
+Policy = Callable[[Question], Pick | Refusal]
 """Pure: the same question has the same answer."""
 
 T = TypeVar("T")

@@ -7,9 +7,10 @@ import msgspec
 from services.prism.dispatches import Load
 from services.prism.fleet import EngineView, Fleet
 from services.prism.foresighted import foresighted
-from services.prism.policy import Policy, Question, Reason, at
+from services.prism.policy import Policy, Question, Reason, Refusal, at
 from services.prism.prompt_size import Ask
-from shared.errors import NotFound, Unavailable
+from shared.errors import NotFound, Overloaded, Unavailable
+from shared.headers import SHOULD_RETRY
 from shared.slo import Slo
 
 __all__ = ["LEAST_TARGET_LEFT_S", "MOST_TRIES", "RETRY_AFTER_S", "Reason", "Route", "choose", "what_is_left"]
@@ -30,6 +31,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     predicted_ttft_s: float | None = None
     predicted_tpot_s: float | None = None
+    p_met: float | None = None
 
 
 def choose(  # noqa: PLR0913 - all that a decision rests on
@@ -56,18 +58,30 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     Raises:
         NotFound: no engine of the fleet has the model.
         Unavailable: none of those that have it can take a request.
+        Overloaded: the policy gives it to none: it would break more promises than it keeps.
     """
     engines = _permitted(fleet, loads, ask, model, tried)
     if fleet.stale:
         return _least_outstanding(engines, loads, draw)
     pick = policy(Question(engines, [_load(loads, engine) for engine in engines], ask, slo, draw, turn, fleet.now_s))
+    if isinstance(pick, Refusal):
+        raise _overloaded(pick)
     return Route(
         engine=engines[pick.place].state.engine,
         url=engines[pick.place].state.url,
         reason=pick.reason,
         predicted_ttft_s=pick.ttft_s,
         predicted_tpot_s=pick.tpot_s,
+        p_met=pick.p_met,
     )
+
+
+def _overloaded(refusal: Refusal) -> Overloaded:
+    if refusal.hopeless:
+        message = "no engine could keep the targets of this request, were it idle"
+        return Overloaded(message, code="targets_out_of_reach", headers={SHOULD_RETRY: "false"})
+    message = "no engine can keep the targets of this request now without breaking other promises"
+    return Overloaded(message, code="targets_not_met", retry_after_s=refusal.retry_after_s)
 
 
 def what_is_left(slo: Slo, elapsed_s: float) -> Slo:

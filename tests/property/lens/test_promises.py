@@ -128,7 +128,7 @@ def test_every_request_ends_once_with_all_its_tokens_however_wrong_the_model(loa
         assert answered.outcome is not None
         assert len(tokens_s) == answered.max_output_tokens
         assert tokens_s == sorted(tokens_s)
-    assert done.scheduler.load.kv_blocks_free == INFO.kv_blocks_total
+    assert done.scheduler.load(0.0).kv_blocks_free == INFO.kv_blocks_total
 
 
 @settings(deadline=None)

@@ -249,6 +249,6 @@ def test_every_request_ends_once_with_the_tokens_it_would_get_alone(model, targe
             assert returned == expected
         else:
             assert returned == expected[: len(returned)]
-    assert system.scheduler.load.kv_blocks_free == INFO.kv_blocks_total
+    assert system.scheduler.load(0.0).kv_blocks_free == INFO.kv_blocks_total
     assert system.scheduler.running == {}
-    assert system.scheduler.load.kv_tokens == 0
+    assert system.scheduler.load(0.0).kv_tokens == 0

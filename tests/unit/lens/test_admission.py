@@ -12,7 +12,7 @@ from services.lens.admission import (
     queue_wait_s,
 )
 from services.lens.plan import PlanLimits
-from services.lens.scheduler import Load
+from services.lens.load import Load
 from shared.errors import ApiError, BadRequest, NotFound, Overloaded
 from tests.unit.lens.builders import engine_info, model
 
@@ -44,7 +44,12 @@ def load(waiting_prefill_tokens: int, decode_seqs: int = 0) -> Load:
         kv_blocks_free=0,
         waiting_requests=8,
         waiting_prefill_tokens=waiting_prefill_tokens,
+        prefill_tokens_by_due=(),
+        prefills_by_due=(),
+        arriving_tokens_per_s=(),
+        arriving_per_s=0.0,
         pace_s=math.inf,
+        credit_s=0.0,
         in_flight_s=0.0,
     )
 

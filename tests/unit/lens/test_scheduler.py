@@ -97,7 +97,7 @@ def test_a_client_that_leaves_frees_its_slot_within_two_steps():
     send(of), send(of)
     of.end(leaving, Outcome.CANCELLED)
     answer(of), answer(of)
-    assert (of.running, of.load.kv_blocks_free) == ({}, 64)
+    assert (of.running, of.load(0.0).kv_blocks_free) == ({}, 64)
 
 
 def test_a_client_that_leaves_the_queue_was_never_there():
@@ -171,4 +171,4 @@ def test_a_newcomer_finds_half_the_first_step_over():
     of = scheduler()
     of.add(sequence(prompt_tokens=10))
     first, second = send(of), send(of)
-    assert of.load.in_flight_s == pytest.approx(first.predicted_s / 2 + second.predicted_s)
+    assert of.load(0.0).in_flight_s == pytest.approx(first.predicted_s / 2 + second.predicted_s)

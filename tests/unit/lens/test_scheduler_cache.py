@@ -42,7 +42,7 @@ def asked(name: str, prompt_tokens: int, answer_tokens: int, tpot_s: float = 0.1
 def test_an_answer_takes_blocks_as_it_grows():
     of = Scheduler(SHORT_OF_ROOM, boot_id=7, epoch=1)
     of.add(asked("a", 4, 20))
-    free_blocks = [step(of) and of.load.kv_blocks_free for _ in range(9)]
+    free_blocks = [step(of) and of.load(0.0).kv_blocks_free for _ in range(9)]
     assert free_blocks == [6, 6, 6, 6, 6, 5, 5, 5, 5]
 
 
@@ -71,7 +71,7 @@ def test_a_prompt_that_begins_like_one_in_the_engine_copies_whole_blocks_of_it()
     of.add(asked("second", 11, 8))
     (chunk,) = [chunk for chunk in step(of).plan.chunks if chunk.sampling is not None]
     assert (chunk.prefix_slot, chunk.first_position, chunk.num_tokens) == (0, 8, 3)
-    assert of.load.kv_blocks_free == 64 - 3 - 1
+    assert of.load(0.0).kv_blocks_free == 64 - 3 - 1
 
 
 def test_two_that_come_at_once_do_not_copy_what_is_not_there_yet():
@@ -99,7 +99,7 @@ def test_what_is_kept_is_given_up_as_soon_as_its_room_is_wanted():
     of = copying(engine_info(slots=2, blocks=8, block_tokens=4))
     of.add(asked("first", 16, 1))
     step(of)
-    assert of.load.kv_blocks_free == 8
+    assert of.load(0.0).kv_blocks_free == 8
     other = asked("other", 4, 1)
     other.prompt_ids = other.prefill_ids = tuple(range(50, 78))
     of.add(other)
