@@ -1,15 +1,20 @@
-"""What this replica has sent and the engines' states do not show yet, so that a burst does not stampede one engine."""
+"""What has been sent and the engines' states do not show yet, so that a burst does not stampede one engine. Pure."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from services.prism.fleet import Fleet, Reserved
 from shared.engine_state import EngineState
+from shared.names import RESERVATION_LIFETIME_S
 
-PENDING_S = 5.0
+PENDING_S = float(RESERVATION_LIFETIME_S)
 """A dispatch that no state has echoed for so long is not on its way any more."""
+MUCH = 0.05
+"""Of what was thought to be ahead of a request: so much more there is another choice to be made. What foresight sees of two
+engines that differ by less is a tie."""
 SUSPECT_S = 2.0
 """How long an engine that failed is passed over while there are others; within that its key expires if it is gone."""
 RECENT_S = 10.0
@@ -31,9 +36,9 @@ class Load(msgspec.Struct, frozen=True):
     """What this replica knows of an engine beyond its state."""
 
     outstanding_requests: int = 0
-    """Sent and not ended."""
+    """Of this replica, sent and not ended."""
     pending_requests: int = 0
-    """Of those, sent too lately for the state to count them."""
+    """Of all replicas, sent too lately for the state to count them; of this one alone while Redis is away."""
     pending_prompt_tokens: int = 0
     suspect: bool = False
     """It failed a request a moment ago."""
@@ -54,6 +59,8 @@ class Dispatches:
         self._numbers: dict[str, Iterator[int]] = {}
         self._outstanding: dict[str, dict[int, Dispatch]] = {}
         """By engine and number, in order of sending."""
+        self._unreserved: dict[str, dict[int, Dispatch]] = {}
+        """Of those, the ones that are not in the totals that Redis has said."""
         self._failed_at_s: dict[str, float] = {}
         self._first_bytes: dict[str, _FirstBytes] = {}
 
@@ -61,8 +68,13 @@ class Dispatches:
         """Number a request that is about to be sent."""
         number = next(self._numbers.setdefault(engine, itertools.count(1)))
         dispatch = Dispatch(engine, number, prompt_tokens, now_s)
-        self._outstanding.setdefault(engine, {})[number] = dispatch
+        for ledger in (self._outstanding, self._unreserved):
+            ledger.setdefault(engine, {})[number] = dispatch
         return dispatch
+
+    def reserved(self, dispatch: Dispatch) -> None:
+        """The totals that are known from now on have it."""
+        _strike(self._unreserved, dispatch)
 
     def answered(self, dispatch: Dispatch, now_s: float) -> None:
         """The first byte of the answer is here."""
@@ -73,20 +85,51 @@ class Dispatches:
 
     def end(self, dispatch: Dispatch) -> None:
         """The request has left its engine, however it ended."""
-        del self._outstanding[dispatch.engine][dispatch.number]
+        for ledger in (self._outstanding, self._unreserved):
+            _strike(ledger, dispatch)
 
     def failed(self, engine: str, now_s: float) -> None:
         """The engine could not be reached, or said that it cannot serve."""
         self._failed_at_s[engine] = now_s
 
-    def load(self, state: EngineState, now_s: float) -> Load:
-        """What this replica's requests add to a state."""
+    def loads(self, fleet: Fleet, now_s: float, *, but: Dispatch | None = None) -> Mapping[str, Load]:
+        """What is known beyond the states, of the engines where there is anything.
+
+        Args:
+            but: leave this dispatch out: it is to be chosen for anew.
+        """
+        known = self._outstanding.keys() | self._failed_at_s.keys() | self._first_bytes.keys()
+        totals: Mapping[str, Reserved] = {}
+        if fleet.reserved is not None:
+            totals = fleet.reserved
+            known |= totals.keys()
+        nothing = None if fleet.reserved is None else Reserved()
+        loads = {
+            name: self.load(engine.state, now_s, totals.get(name, nothing))
+            for engine in fleet.engines
+            if (name := engine.state.engine) in known
+        }
+        if but is not None and but.engine in loads:
+            loads[but.engine] = _without(loads[but.engine], but)
+        return loads
+
+    def load(self, state: EngineState, now_s: float, reserved: Reserved | None = None) -> Load:
+        """What is known of an engine beyond its state.
+
+        Args:
+            reserved: by all replicas, as Redis has said; None where it cannot say.
+        """
         outstanding = self._outstanding.get(state.engine, {})
-        pending = list(self._unseen(list(outstanding.values()), state.admitted.get(self.replica, 0), now_s))
+        uncounted = outstanding if reserved is None else self._unreserved.get(state.engine, {})
+        requests, prompt_tokens = reserved or (0, 0)
+        if uncounted:
+            pending = list(self._unseen(list(uncounted.values()), state.admitted.get(self.replica, 0), now_s))
+            requests += len(pending)
+            prompt_tokens += sum(dispatch.prompt_tokens for dispatch in pending)
         return Load(
             outstanding_requests=len(outstanding),
-            pending_requests=len(pending),
-            pending_prompt_tokens=sum(dispatch.prompt_tokens for dispatch in pending),
+            pending_requests=requests,
+            pending_prompt_tokens=prompt_tokens,
             suspect=now_s - self._failed_at_s.get(state.engine, -SUSPECT_S) < SUSPECT_S,
             recent_first_byte_s=self._recent_first_byte_s(state.engine, now_s),
         )
@@ -101,3 +144,36 @@ class Dispatches:
             if dispatch.number <= admitted or now_s - dispatch.sent_at_s >= PENDING_S:
                 return
             yield dispatch
+
+
+def moved_much(state: EngineState, assumed: Load, found: Reserved, dispatch: Dispatch) -> bool:
+    """Whether others took an engine between the reading and the reserving: in requests or in tokens, `MUCH` more is there.
+
+    Args:
+        assumed: by which the engine was chosen.
+        found: reserved now, the dispatch included.
+    """
+    requests = state.decode_seqs + state.prefill_seqs + state.waiting_requests + assumed.pending_requests + 1
+    tokens = state.waiting_prefill_tokens + assumed.pending_prompt_tokens + dispatch.prompt_tokens
+    return (
+        found.requests - 1 - assumed.pending_requests > MUCH * requests
+        or found.prompt_tokens - dispatch.prompt_tokens - assumed.pending_prompt_tokens > MUCH * tokens
+    )
+
+
+def _without(load: Load, dispatch: Dispatch) -> Load:
+    return msgspec.structs.replace(
+        load,
+        outstanding_requests=load.outstanding_requests - 1,
+        pending_requests=max(load.pending_requests - 1, 0),
+        pending_prompt_tokens=max(load.pending_prompt_tokens - dispatch.prompt_tokens, 0),
+    )
+
+
+def _strike(ledger: dict[str, dict[int, Dispatch]], dispatch: Dispatch) -> None:
+    """Take it out, if it is there; no engine is kept for nothing."""
+    of_engine = ledger.get(dispatch.engine)
+    if of_engine is not None:
+        of_engine.pop(dispatch.number, None)
+        if not of_engine:
+            del ledger[dispatch.engine]

@@ -1,6 +1,8 @@
 """The fleet as a request finds it: every engine's state and step model as last read, and what time it is by the clock of both."""
 
 import math
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -42,11 +44,20 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True):
         return min(self.state.max_context_tokens, self.state.kv_blocks_total * self.state.kv_block_tokens)
 
 
+class Reserved(NamedTuple):
+    """Requests of all routers that are on their way to an engine, and that its state does not show yet."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+
+
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     """All engines in the pool."""
 
     engines: tuple[EngineView, ...] = ()
     """In order of their names."""
+    reserved: Mapping[str, Reserved] | None = None
+    """By engine, where there are any; None while nobody can say, as Redis is away."""
     now_s: float = 0.0
     """Redis TIME, as well as it is known."""
     age_s: float = math.inf

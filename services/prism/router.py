@@ -8,14 +8,15 @@ import contextlib
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from starlette.types import Send
 
-from services.prism.dispatches import Dispatch, Dispatches
-from services.prism.fleet import Fleet
+from services.prism.dispatches import Dispatch, Dispatches, Load, moved_much
+from services.prism.fleet import Fleet, Reserved
 from services.prism.foresighted import foresighted
 from services.prism.intake import Intake
 from services.prism.metrics import Metrics
@@ -39,6 +40,35 @@ class ReadsFleet(Protocol):
         ...
 
 
+class Reserves(Protocol):
+    """Where room on an engine is reserved, for all replicas to see."""
+
+    async def reserve(self, dispatch: Dispatch, instead_of: Dispatch | None = None) -> Reserved | None:
+        """All that is reserved on its engine then, this one included; None where nobody can say."""
+        ...
+
+    def release(self, dispatch: Dispatch) -> None:
+        """Take it back: its engine will not hear of it, or has refused it."""
+        ...
+
+
+class Unshared:
+    """Reserves nothing: for a router that is alone."""
+
+    async def reserve(self, dispatch: Dispatch, instead_of: Dispatch | None = None) -> Reserved | None:
+        """Nothing."""
+
+    def release(self, dispatch: Dispatch) -> None:
+        """Nothing."""
+
+
+class Decision(NamedTuple):
+    """An engine for a request, and the request's place in the ledger; whoever has it ends it."""
+
+    route: Route
+    dispatch: Dispatch
+
+
 class Account(msgspec.Struct, kw_only=True):
     """What became of a request, for its line in the log; times count from its arrival."""
 
@@ -48,7 +78,7 @@ class Account(msgspec.Struct, kw_only=True):
     route: Route | None = None
     tries: int = 0
     route_s: float | None = None
-    """Of the last try: reading the fleet and choosing."""
+    """Of the last try: reading the fleet, choosing and reserving."""
     first_byte_s: float | None = None
     status: int = 500
     """Until there is another."""
@@ -66,6 +96,7 @@ class Router:
         *,
         idle_s: float,
         answer_s: float,
+        reservations: Reserves | None = None,
         policy: Policy = foresighted,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
@@ -76,6 +107,7 @@ class Router:
         self._metrics = metrics
         self._idle_s = idle_s
         self._answer_s = answer_s
+        self._reservations = reservations or Unshared()
         self._policy = policy
         self._turns = itertools.count()
         self._clock = clock
@@ -94,15 +126,16 @@ class Router:
         full: list[EngineFull] = []
         while True:
             try:
-                route = account.route = await self.decide(intake, account, tried)
+                route, dispatch = await self.decide(intake, account, tried)
             except Unavailable:
                 if full:
                     raise _all_full(tried, full) from None
                 raise
+            account.route = route
             tried |= {route.engine}
             account.tries = len(tried)
             try:
-                async with self._asked(route, intake) as answer:
+                async with self._asked(route, dispatch, intake) as answer:
                     account.first_byte_s = self._clock() - intake.arrived_at_s
                     account.status = answer.status
                     await relay(answer, _client_headers(route, account.request_id), send)
@@ -119,18 +152,54 @@ class Router:
                     message = f"the engines {sorted(tried)} could not answer; the last: {problem}"
                     raise Unavailable(message, code="engines_away", retry_after_s=RETRY_AFTER_S) from problem
 
-    async def decide(self, intake: Intake, account: Account, tried: frozenset[str]) -> Route:
-        """The engine for a request, by the fleet as it is now.
+    async def decide(self, intake: Intake, account: Account, tried: frozenset[str]) -> Decision:
+        """The engine for a request, by the fleet as it is now, and room for the request reserved there.
+
+        Another choice is made once if others have reserved much there meanwhile: by a fleet that shows what they did.
 
         Raises:
             NotFound, Unavailable: as `choose`.
         """
         began_at_s = self._clock()
+        route, dispatch, others_came = await self._settle_on(intake, tried)
+        if others_came:
+            first = dispatch
+            try:
+                route, dispatch, _ = await self._settle_on(intake, tried, instead_of=first)
+            except BaseException:
+                self._let_go(first)
+                raise
+            if dispatch is not first:
+                self._dispatches.end(first)
+        account.route_s = self._clock() - began_at_s
+        self._metrics.route_seconds.observe(account.route_s)
+        self._metrics.routes.labels(route.engine, route.reason).inc()
+        return Decision(route, dispatch)
+
+    async def _settle_on(
+        self, intake: Intake, tried: frozenset[str], instead_of: Dispatch | None = None
+    ) -> tuple[Route, Dispatch, bool]:
+        """Read, choose, reserve; and say whether others have come to that engine between the first and the last."""
         fleet = await self._fleet.read()
-        now_s = self._clock()
-        loads = {engine.state.engine: self._dispatches.load(engine.state, now_s) for engine in fleet.engines}
-        slo = what_is_left(intake.slo, now_s - intake.arrived_at_s)
-        route = choose(
+        loads = self._dispatches.loads(fleet, self._clock(), but=instead_of)
+        route = self._choose(fleet, loads, intake, tried)
+        if instead_of is not None and instead_of.engine == route.engine:
+            return route, instead_of, False
+        dispatch = self._dispatches.send(route.engine, intake.ask.prompt_tokens, self._clock())
+        try:
+            reserved = await self._reservations.reserve(dispatch, instead_of)
+        except BaseException:
+            self._let_go(dispatch)
+            raise
+        if reserved is None:
+            return route, dispatch, False
+        self._dispatches.reserved(dispatch)
+        state = next(engine.state for engine in fleet.engines if engine.state.engine == route.engine)
+        return route, dispatch, moved_much(state, loads.get(route.engine, Load()), reserved, dispatch)
+
+    def _choose(self, fleet: Fleet, loads: Mapping[str, Load], intake: Intake, tried: frozenset[str]) -> Route:
+        slo = what_is_left(intake.slo, self._clock() - intake.arrived_at_s)
+        return choose(
             fleet,
             loads,
             intake.ask,
@@ -141,27 +210,31 @@ class Router:
             tried=tried,
             policy=self._policy,
         )
-        account.route_s = self._clock() - began_at_s
-        self._metrics.route_seconds.observe(account.route_s)
-        self._metrics.routes.labels(route.engine, route.reason).inc()
-        return route
 
     @contextlib.asynccontextmanager
-    async def _asked(self, route: Route, intake: Intake) -> AsyncIterator[Answer]:
-        now_s = self._clock()
-        dispatch = self._dispatches.send(route.engine, intake.ask.prompt_tokens, now_s)
-        slo = what_is_left(intake.slo, now_s - intake.arrived_at_s)
+    async def _asked(self, route: Route, dispatch: Dispatch, intake: Intake) -> AsyncIterator[Answer]:
+        slo = what_is_left(intake.slo, self._clock() - intake.arrived_at_s)
         headers = {**intake.headers, **_engine_headers(route, slo, dispatch, self._dispatches.replica)}
         asked = self._upstream.ask(
             route.url + intake.path, intake.body, headers, first_byte_s=self._answer_s, idle_s=self._idle_s
         )
+        is_taken = False
         try:
             async with contextlib.AsyncExitStack() as stack:
                 answer = await self._unless_it_leaves(route.engine, stack.enter_async_context(asked))
+                is_taken = answer.status < HTTPStatus.BAD_REQUEST
                 self._dispatches.answered(dispatch, self._clock())
                 yield answer
         finally:
-            self._dispatches.end(dispatch)
+            if is_taken:
+                self._dispatches.end(dispatch)  # its engine has heard of it, and settles what was reserved
+            else:
+                self._let_go(dispatch)
+
+    def _let_go(self, dispatch: Dispatch) -> None:
+        """It is not on its way any more, and has never got anywhere."""
+        self._dispatches.end(dispatch)
+        self._reservations.release(dispatch)
 
     async def _unless_it_leaves(self, engine: str, answer: Coroutine[Any, Any, Answer]) -> Answer:
         """Await the beginning of an answer for as long as the engine is in the pool: a frozen one breaks no connection.
