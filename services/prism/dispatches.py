@@ -31,6 +31,32 @@ class Dispatch(msgspec.Struct, frozen=True):
     prompt_tokens: int
     sent_at_s: float
 
+    def name(self, replica: str) -> str:
+        """As engines and reservations have it."""
+        return f"{replica}:{self.number}"
+
+
+class Placed(NamedTuple):
+    """A dispatch for which room is reserved, while it may still go elsewhere."""
+
+    dispatch: Dispatch
+    reserved: Reserved
+    """On its engine just then, itself included."""
+
+    def moved_much(self, state: EngineState, assumed: "Load") -> bool:
+        """Whether others took its engine between the reading and the reserving: `MUCH` more requests are there, or tokens.
+
+        Args:
+            state: of the engine.
+            assumed: by which the engine was chosen.
+        """
+        requests = state.decode_seqs + state.prefill_seqs + state.waiting_requests + assumed.pending_requests
+        tokens = state.waiting_prefill_tokens + assumed.pending_prompt_tokens
+        own_tokens = self.dispatch.prompt_tokens
+        return self.reserved.requests - 1 - assumed.pending_requests > MUCH * (
+            requests + 1
+        ) or self.reserved.prompt_tokens - own_tokens - assumed.pending_prompt_tokens > MUCH * (tokens + own_tokens)
+
 
 class Load(msgspec.Struct, frozen=True):
     """What this replica knows of an engine beyond its state."""
@@ -92,11 +118,12 @@ class Dispatches:
         """The engine could not be reached, or said that it cannot serve."""
         self._failed_at_s[engine] = now_s
 
-    def loads(self, fleet: Fleet, now_s: float, *, but: Dispatch | None = None) -> Mapping[str, Load]:
+    def loads(self, fleet: Fleet, now_s: float, *, placed: Placed | None = None) -> Mapping[str, Load]:
         """What is known beyond the states, of the engines where there is anything.
 
         Args:
-            but: leave this dispatch out: it is to be chosen for anew.
+            placed: it is to be chosen for anew. On its engine counts what was there before it: those who came after it find it
+                there, and may go elsewhere. If each made room for all others, all would move at once.
         """
         known = self._outstanding.keys() | self._failed_at_s.keys() | self._first_bytes.keys()
         totals: Mapping[str, Reserved] = {}
@@ -109,8 +136,8 @@ class Dispatches:
             for engine in fleet.engines
             if (name := engine.state.engine) in known
         }
-        if but is not None and but.engine in loads:
-            loads[but.engine] = _without(loads[but.engine], but)
+        if placed is not None and (engine_load := loads.get(placed.dispatch.engine)) is not None:
+            loads[placed.dispatch.engine] = _before(placed, engine_load)
         return loads
 
     def load(self, state: EngineState, now_s: float, reserved: Reserved | None = None) -> Load:
@@ -146,27 +173,15 @@ class Dispatches:
             yield dispatch
 
 
-def moved_much(state: EngineState, assumed: Load, found: Reserved, dispatch: Dispatch) -> bool:
-    """Whether others took an engine between the reading and the reserving: in requests or in tokens, `MUCH` more is there.
-
-    Args:
-        assumed: by which the engine was chosen.
-        found: reserved now, the dispatch included.
-    """
-    requests = state.decode_seqs + state.prefill_seqs + state.waiting_requests + assumed.pending_requests + 1
-    tokens = state.waiting_prefill_tokens + assumed.pending_prompt_tokens + dispatch.prompt_tokens
-    return (
-        found.requests - 1 - assumed.pending_requests > MUCH * requests
-        or found.prompt_tokens - dispatch.prompt_tokens - assumed.pending_prompt_tokens > MUCH * tokens
-    )
-
-
-def _without(load: Load, dispatch: Dispatch) -> Load:
+def _before(placed: Placed, load: Load) -> Load:
+    """What was on its engine before it, of that what is still on its way."""
+    requests, prompt_tokens = placed.reserved
+    own_tokens = placed.dispatch.prompt_tokens
     return msgspec.structs.replace(
         load,
         outstanding_requests=load.outstanding_requests - 1,
-        pending_requests=max(load.pending_requests - 1, 0),
-        pending_prompt_tokens=max(load.pending_prompt_tokens - dispatch.prompt_tokens, 0),
+        pending_requests=max(min(load.pending_requests, requests) - 1, 0),
+        pending_prompt_tokens=max(min(load.pending_prompt_tokens, prompt_tokens) - own_tokens, 0),
     )
 
 

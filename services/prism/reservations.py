@@ -32,10 +32,10 @@ class Reservations:
         """All that is reserved on the engine then, this dispatch included; None where nobody can say."""
         if not self._scripts.connected:
             return None  # whoever reads the fleet connects
-        replaced = () if instead_of is None else (instead_of.engine, self._name(instead_of))
+        replaced = () if instead_of is None else (instead_of.engine, instead_of.name(self._replica))
         try:
             data = await self._scripts.call(
-                RESERVE, dispatch.engine, self._name(dispatch), dispatch.prompt_tokens, *replaced
+                RESERVE, dispatch.engine, dispatch.name(self._replica), dispatch.prompt_tokens, *replaced
             )
         except RedisAway:
             self._note_failure()
@@ -47,10 +47,7 @@ class Reservations:
     def release(self, dispatch: Dispatch) -> None:
         """Take a reservation back, if it is still there; nobody waits for that, and where it fails the reservation expires."""
         if self._scripts.connected:
-            self._scripts.call(RELEASE, dispatch.engine, self._name(dispatch)).add_done_callback(_forget)
-
-    def _name(self, dispatch: Dispatch) -> str:
-        return f"{self._replica}:{dispatch.number}"
+            self._scripts.call(RELEASE, dispatch.engine, dispatch.name(self._replica)).add_done_callback(_forget)
 
 
 def _forget(answer: "asyncio.Future[Any]") -> None:

@@ -15,14 +15,14 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 from starlette.types import Send
 
-from services.prism.dispatches import Dispatch, Dispatches, Load, moved_much
+from services.prism.dispatches import Dispatch, Dispatches, Load, Placed
 from services.prism.fleet import Fleet, Reserved
 from services.prism.foresighted import foresighted
 from services.prism.intake import Intake
 from services.prism.metrics import Metrics
 from services.prism.policy import Policy
 from services.prism.relay import relay
-from services.prism.route import MOST_TRIES, RETRY_AFTER_S, Route, choose, what_is_left
+from services.prism.route import MOST_TRIES, NO_LOAD, RETRY_AFTER_S, Route, choose, what_is_left
 from services.prism.upstream import Answer, EngineAway, EngineFull, Upstream
 from shared import headers as names
 from shared.errors import Overloaded, Unavailable
@@ -161,41 +161,47 @@ class Router:
             NotFound, Unavailable: as `choose`.
         """
         began_at_s = self._clock()
-        route, dispatch, others_came = await self._settle_on(intake, tried)
-        if others_came:
-            first = dispatch
+        decision, crowded = await self._place(intake, tried)
+        if crowded is not None:
             try:
-                route, dispatch, _ = await self._settle_on(intake, tried, instead_of=first)
+                decision, _ = await self._place(intake, tried, crowded)
             except BaseException:
-                self._let_go(first)
+                self._let_go(crowded.dispatch)
                 raise
-            if dispatch is not first:
-                self._dispatches.end(first)
+            if decision.dispatch is not crowded.dispatch:
+                self._dispatches.end(crowded.dispatch)
         account.route_s = self._clock() - began_at_s
         self._metrics.route_seconds.observe(account.route_s)
-        self._metrics.routes.labels(route.engine, route.reason).inc()
-        return Decision(route, dispatch)
+        self._metrics.routes.labels(decision.route.engine, decision.route.reason).inc()
+        return decision
 
-    async def _settle_on(
-        self, intake: Intake, tried: frozenset[str], instead_of: Dispatch | None = None
-    ) -> tuple[Route, Dispatch, bool]:
-        """Read, choose, reserve; and say whether others have come to that engine between the first and the last."""
+    async def _place(
+        self, intake: Intake, tried: frozenset[str], placed: Placed | None = None
+    ) -> tuple[Decision, Placed | None]:
+        """Read, choose, reserve; and where others came to that engine between the first and the last, as what it is placed.
+
+        Args:
+            placed: where it is already; it stays unless another engine is chosen now.
+        """
         fleet = await self._fleet.read()
-        loads = self._dispatches.loads(fleet, self._clock(), but=instead_of)
+        loads = self._dispatches.loads(fleet, self._clock(), placed=placed)
         route = self._choose(fleet, loads, intake, tried)
-        if instead_of is not None and instead_of.engine == route.engine:
-            return route, instead_of, False
+        if placed is not None and placed.dispatch.engine == route.engine:
+            return Decision(route, placed.dispatch), None
         dispatch = self._dispatches.send(route.engine, intake.ask.prompt_tokens, self._clock())
         try:
-            reserved = await self._reservations.reserve(dispatch, instead_of)
+            reserved = await self._reservations.reserve(dispatch, placed and placed.dispatch)
         except BaseException:
             self._let_go(dispatch)
             raise
+        decision = Decision(route, dispatch)
         if reserved is None:
-            return route, dispatch, False
+            return decision, None
         self._dispatches.reserved(dispatch)
         state = next(engine.state for engine in fleet.engines if engine.state.engine == route.engine)
-        return route, dispatch, moved_much(state, loads.get(route.engine, Load()), reserved, dispatch)
+        now_placed = Placed(dispatch, reserved)
+        is_crowded = now_placed.moved_much(state, loads.get(route.engine, NO_LOAD))
+        return decision, now_placed if is_crowded else None
 
     def _choose(self, fleet: Fleet, loads: Mapping[str, Load], intake: Intake, tried: frozenset[str]) -> Route:
         slo = what_is_left(intake.slo, self._clock() - intake.arrived_at_s)
@@ -265,7 +271,7 @@ def _engine_headers(route: Route, slo: Slo, dispatch: Dispatch, replica: str) ->
         **headers_from_slo(slo),
         **_predictions(route),
         CLASS_HEADER: slo.name,
-        names.DISPATCH: f"{replica}:{dispatch.number}",
+        names.DISPATCH: dispatch.name(replica),
     }
 
 
