@@ -192,6 +192,22 @@ async def test_a_burst_between_two_states_is_spread_as_evenly_by_four_replicas_a
     assert held == taken
 
 
+async def test_sixteen_replicas_that_see_the_same_best_engine_do_not_all_take_it(
+    redis_process: Server, store: Any
+) -> None:
+    await announce(store, "a")
+    await announce(store, "b", "c", "d", "e", waiting_prefill_tokens=90)
+    deciding = [Replica(redis_process.url, f"r{number}") for number in range(16)]
+    for replica in deciding:
+        await replica.reader.read()
+    decisions = await asyncio.gather(*(replica.decide() for replica in deciding))
+    taken = Counter(decision.route.engine for decision in decisions)
+    assert max(taken.values()) <= 10  # all, if they did not choose again
+    assert {name: int(await store.hget(reserved_key(name), "requests")) for name in taken} == taken
+    for replica in deciding:
+        await replica.close()
+
+
 @pytest.mark.parametrize("behaviour", [answer_status(429), answer_status(503), answer_status(400), drop])
 async def test_a_request_that_its_engine_has_not_taken_is_released(
     prism: Prism, two_engines: Engines, store: Any, behaviour: Any
