@@ -62,7 +62,6 @@ class Scripts:
                 async with asyncio.timeout(self._timeout_s):
                     await self._open()
             except (OSError, TimeoutError, RedisAway) as error:
-                self.close()
                 raise RedisAway(str(error) or "no connection in time") from error
 
     def call(self, script: str, *arguments: Argument) -> asyncio.Future[bytes]:
@@ -90,14 +89,18 @@ class Scripts:
         _, wire = await asyncio.get_running_loop().create_connection(
             lambda: _Wire(self._timeout_s), place.get("host", "localhost"), place.get("port", 6379), ssl=secured
         )
+        try:
+            if place.get("password"):
+                name = [place["username"]] if place.get("username") else []
+                await wire.send(_command("AUTH", *name, place["password"]))
+            if place.get("db"):
+                await wire.send(_command("SELECT", place["db"]))
+            for script in self._heads:
+                await wire.send(_command("SCRIPT", "LOAD", script))
+        except BaseException:
+            wire.give_up(RedisAway("it was never ready"))
+            raise
         self._wire = wire
-        if place.get("password"):
-            name = [place["username"]] if place.get("username") else []
-            await wire.send(_command("AUTH", *name, place["password"]))
-        if place.get("db"):
-            await wire.send(_command("SELECT", place["db"]))
-        for script in self._heads:
-            await wire.send(_command("SCRIPT", "LOAD", script))
         self.connections += 1
 
 

@@ -303,6 +303,20 @@ async def test_scripts_that_redis_has_lost_are_brought_again(replicas: list[Repl
     assert await replica.scripts.call(RELEASE, "a", "r0:1") == b""
 
 
+async def test_a_redis_with_a_password_lets_in_who_has_it(redis_process: Server, store: Any) -> None:
+    await store.config_set("requirepass", "p@ss")
+    without, wrong, right = (
+        Scripts(redis_process.url.replace("//", f"//{user}"), (RELEASE,)) for user in ("", ":no@", ":p%40ss@")
+    )
+    for scripts, problem in ((without, "NOAUTH"), (wrong, "WRONGPASS")):
+        with pytest.raises(RedisAway, match=problem):
+            await scripts.connect()
+        assert not scripts.connected
+    await right.connect()
+    assert await right.call(RELEASE, "a", "r:1") == b""
+    right.close()
+
+
 async def test_a_redis_that_does_not_answer_in_time_is_away(redis_process: Server, store: Any) -> None:
     scripts = Scripts(redis_process.url, (CHANGED,), timeout_s=0.2)
     await scripts.connect()
