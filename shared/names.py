@@ -7,6 +7,10 @@ TELEMETRY_SUBJECTS = "synergy.v1.telemetry.*"
 ENGINES_KEY = "synergy:v1:engines"
 """A set of the names of engines that have announced themselves and not left; only those with an engine key are in the pool."""
 
+CHANGES_KEY = "synergy:v1:changes"
+"""A sorted set: the keys of engines, forecasts and reservations that have changed of late, by when: µs of Redis TIME, strictly
+growing. `shared.fleet_scripts` says who marks what, and how a reader catches up."""
+
 REQUESTS_STREAM_KEY = "synergy:v1:requests"
 """A capped Redis stream: the outcome of each finished request, of all engines."""
 
@@ -42,6 +46,12 @@ def forecast_key(engine: str) -> str:
     return f"synergy:v1:forecast:{engine}"
 
 
+def reserved_key(engine: str) -> str:
+    """A Redis hash: requests on their way to an engine that its state does not show yet. `replica:number` has `µs:prompt
+    tokens`; `requests` and `prompt_tokens` have the totals."""
+    return f"synergy:v1:reserved:{engine}"
+
+
 def model_key(engine: str) -> str:
     """The Redis key of an engine's learned model; `partition_key` says up to where in the telemetry."""
     return f"synergy:v1:model:{engine}"
@@ -63,3 +73,6 @@ def partition_key(partition: int | str) -> str:
 
 
 ENGINE_KEY_LIFETIME_S = 3
+
+RESERVATION_LIFETIME_S = 5
+"""A request that its engine has not heard of for so long is not on its way any more."""

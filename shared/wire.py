@@ -26,8 +26,8 @@ def encode(message: Message) -> bytes:
     return msgspec.json.encode(message)
 
 
-def decode(data: bytes, kind: type[MessageType]) -> MessageType:
-    """The message of this kind that the bytes say.
+def decode(data: bytes | str, kind: type[MessageType]) -> MessageType:
+    """The message of this kind that the bytes, or the text, say.
 
     Raises:
         UnreadableMessage: not JSON, not of this kind, or of a version that is not readable here.

@@ -81,6 +81,10 @@ class Engine:
         self._model: StepModel = knowledge.read(events.now_s).model
         self._jobs: dict[Sequence, Job] = {}
         self._admitted: dict[str, int] = {}
+        self._heard: list[str] = []
+        """Dispatches since the last announcement."""
+        self._settled: deque[tuple[float, list[str]]] = deque()
+        """Those of announcements, with the instants at which routers first see them."""
         self._is_alive = True
         self._is_running = False
         self._announced: deque[tuple[float, EngineState]] = deque()
@@ -102,6 +106,7 @@ class Engine:
         self._scheduler.add(sequence)
         self._jobs[sequence] = job
         self._admitted[replica] = max(self._admitted.get(replica, 0), dispatch.number)
+        self._heard.append(dispatch.name(replica))
         if not self._scheduler.in_flight:
             self._send_ahead()
 
@@ -122,6 +127,16 @@ class Engine:
             return None
         since_s, state = self._announced[0]
         return state if since_s <= now_s < since_s + ENGINE_KEY_LIFETIME_S else None
+
+    def settled_at(self, now_s: float) -> list[str]:
+        """The dispatches that the state which routers see now is the first to show."""
+        if self._news.instant:
+            settled, self._heard = self._heard, []
+            return settled
+        settled = []
+        while self._settled and self._settled[0][0] <= now_s:
+            settled += self._settled.popleft()[1]
+        return settled
 
     def _send_ahead(self) -> None:
         """Plan as the step loop does, then let the device run if it waited for this."""
@@ -179,6 +194,8 @@ class Engine:
             # Who is there from the beginning is known of from the beginning.
             seen_s = now_s + self._news.delay_s if now_s > 0.0 else 0.0
             self._announced.append((seen_s, state))
+            self._settled.append((seen_s, self._heard))
+            self._heard = []
             self.state_at(now_s)  # forgets what nobody will see again
             self._model = self._knowledge.read(now_s).model
         self._events.at(now_s + LEAST_ANNOUNCE_S, self._announce)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from loadgen.simulate.engine import Engine
+from loadgen.simulate.reservations import Reservations
 from services.prism.fleet import EngineView, Fleet
 
 Joins = Callable[[str, str], Engine]
@@ -37,12 +38,17 @@ Incident = Slow | Die | Join
 
 
 class SimulatedFleet:
-    """All engines by name."""
+    """All engines by name.
+
+    Attributes:
+        reservations: what routers have reserved on them.
+    """
 
     def __init__(self, engines: Iterable[Engine], now_s: Callable[[], float], join: Joins) -> None:
         self._engines = {engine.name: engine for engine in sorted(engines, key=lambda engine: engine.name)}
         self._now_s = now_s
         self._join = join
+        self.reservations = Reservations()
 
     @property
     def engines(self) -> Iterable[Engine]:
@@ -56,7 +62,8 @@ class SimulatedFleet:
     def view(self) -> Fleet:
         """The fleet as a router that reads now finds it."""
         now_s = self._now_s()
-        return Fleet(engines=tuple(self._views(now_s)), now_s=now_s, age_s=0.0)
+        engines = tuple(self._views(now_s))
+        return Fleet(engines=engines, reserved=self.reservations.totals, now_s=now_s, age_s=0.0)
 
     def befall(self, incident: Incident) -> None:
         """Let something happen to it; what an engine was answering breaks off with it."""
@@ -73,6 +80,8 @@ class SimulatedFleet:
     def _views(self, now_s: float) -> Iterator[EngineView]:
         for engine in self._engines.values():
             state = engine.state_at(now_s)
+            if settled := engine.settled_at(now_s):
+                self.reservations.settle(engine.name, settled, now_s)
             if state is None:
                 continue
             known = engine.shown.read(now_s)

@@ -9,6 +9,7 @@ from loadgen.simulate.engine import Engine, EngineGone
 from loadgen.simulate.events import Events
 from loadgen.simulate.hardware import MODEL
 from loadgen.simulate.job import Job
+from loadgen.simulate.reservations import Reservations
 from loadgen.workload import Request
 from services.prism.dispatches import Dispatches
 from services.prism.fleet import Fleet
@@ -18,7 +19,11 @@ from shared.errors import ApiError, EngineFailed, Overloaded, Unavailable
 
 
 class Engines(Protocol):
-    """The fleet as a replica finds it."""
+    """The fleet as a replica finds it, with what all replicas have reserved."""
+
+    @property
+    def reservations(self) -> Reservations:
+        """Of all replicas."""
 
     def view(self) -> Fleet:
         """What is known of it now."""
@@ -98,15 +103,15 @@ class Replica:
             try:
                 self._ask(job, route)
             except Overloaded as problem:
-                self._leave(job)
+                self._let_go(job)
                 job.full = True
                 refusal: ApiError = problem
             except EngineGone:
-                self._leave(job)
+                self._let_go(job)
                 self._dispatches.failed(route.engine, self._events.now_s)
                 refusal = Unavailable(f"{route.engine} is gone")
             except ApiError as problem:
-                self._leave(job)
+                self._let_go(job)
                 self._refuse(job, problem)
                 return
             else:
@@ -117,10 +122,9 @@ class Replica:
 
     def _choose(self, job: Job) -> Route:
         fleet, now_s = self._engines.view(), self._events.now_s
-        loads = {engine.state.engine: self._dispatches.load(engine.state, now_s) for engine in fleet.engines}
         return choose(
             fleet,
-            loads,
+            self._dispatches.loads(fleet, now_s),
             job.ask,
             what_is_left(job.request.slo, now_s - job.request.arrival_s),
             model=MODEL,
@@ -134,12 +138,21 @@ class Replica:
         now_s = self._events.now_s
         slo = what_is_left(job.request.slo, now_s - job.request.arrival_s)
         dispatch = job.dispatch = self._dispatches.send(route.engine, job.ask.prompt_tokens, now_s, slo.first_token_s)
+        # In no time, so that nobody comes between the choice and this: there is never another choice to be made.
+        self._engines.reservations.reserve(dispatch, self._dispatches.replica, now_s)
+        self._dispatches.reserved(dispatch)
         sequence = job.sequence_for(slo, now_s)
         self._engines.named(route.engine).offer(job, sequence, self._dispatches.replica, dispatch)
 
     def _leave(self, job: Job) -> None:
         assert job.dispatch is not None
         self._dispatches.end(job.dispatch)
+
+    def _let_go(self, job: Job) -> None:
+        """Its engine has not taken it."""
+        self._leave(job)
+        assert job.dispatch is not None
+        self._engines.reservations.release(job.dispatch.engine, job.dispatch.name(self._dispatches.replica))
 
     def _refuse(self, job: Job, problem: ApiError) -> None:
         self._note(job.ended(self._events.now_s, str(problem), problem.status))

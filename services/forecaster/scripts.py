@@ -4,6 +4,9 @@ A partition is one hash: `holder` and `epoch` say whose it is, `until_ms` until 
 telemetry is in the models. Epochs only grow; a write names holder and epoch, and is refused when either has changed.
 """
 
+from shared.fleet_scripts import MARK
+from shared.names import forecast_key
+
 BEAT = """
 -- KEYS: the members. ARGV: name, holder, lease in ms, key prefix of partitions, their number, then partition and epoch of each held.
 local time = redis.call("TIME")
@@ -44,7 +47,14 @@ end
 return granted
 """
 
-WRITE = """
+_FORECAST = f"""
+local FORECAST = "{forecast_key("")}"
+"""
+
+WRITE = (
+    MARK
+    + _FORECAST
+    + """
 -- ARGV: msgpack of the portions; key of requests and of what is set aside; the most entries of steps, requests, set aside.
 local function append(key, most, entry)
   redis.call("XADD", key, "MAXLEN", "~", most, "*", unpack(entry))
@@ -69,6 +79,14 @@ for _, portion in ipairs(cmsgpack.unpack(ARGV[1])) do
     end
     redis.set_repl(redis.REPL_ALL)
     if stream ~= "" then
+      -- Routers read the forecasts of each save: fifty a second would be more than what they change is worth.
+      local marked = {}
+      for i = 1, #values, 2 do
+        if string.sub(values[i], 1, #FORECAST) == FORECAST then
+          marked[#marked + 1] = values[i]
+        end
+      end
+      mark(time_us(), marked)
       -- A save whose answer was lost is sent again; its series are in their streams already.
       if lease[3] ~= stream or tonumber(lease[4]) < tonumber(sequence) then
         for _, entry in ipairs(steps) do append(entry[1], ARGV[4], entry[2]) end
@@ -84,3 +102,4 @@ for _, portion in ipairs(cmsgpack.unpack(ARGV[1])) do
 end
 return {redis.call("TIME"), refused}
 """
+)

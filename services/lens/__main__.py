@@ -88,7 +88,7 @@ async def main(settings: LensSettings) -> None:
         await warm_up(loop)
         readiness.has("warm-up")
         log.info("ready", engine=settings.engine, url=settings.url)
-        await fleet.run(functools.partial(engine_state, settings, loop, frontend), learned)
+        await fleet.run(functools.partial(engine_state, settings, loop, frontend), frontend.take_heard, learned)
 
     with stop_signals() as stop:
         async with background(loop.run(), publisher.run(settings.nats_url), join_fleet()):

@@ -5,6 +5,7 @@ import contextlib
 import random
 import re
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
@@ -31,6 +32,8 @@ LEAST_TEMPERATURE = 1e-3
 LEAST_TOP_P = 1e-6
 """Below, only the likeliest token is left in any case, and a 32-bit number would become 0."""
 _MOST_REPLICAS_REMEMBERED = 64
+_MOST_HEARD = 4096
+"""Dispatches between two announcements; one that is forgotten expires."""
 
 
 class Call(NamedTuple):
@@ -72,6 +75,7 @@ class Frontend:
         self._text_model = text_model
         self._report = report
         self._max_waiting = max_waiting
+        self._heard: deque[str] = deque(maxlen=_MOST_HEARD)
 
     @property
     def info(self) -> EngineInfo:
@@ -84,17 +88,36 @@ class Frontend:
 
     async def complete(self, call: Call, send: Send) -> None:
         """Answer `POST /v1/completions`."""
-        request = decode_completion(call.body)
-        prompt = request.single_prompt
-        prompt_ids = await self._encode(prompt, "prompt") if isinstance(prompt, str) else tuple(prompt)
-        await self._answer(request, prompt_ids, call, send)
+        with self._heard_if_refused(call):
+            request = decode_completion(call.body)
+            prompt = request.single_prompt
+            prompt_ids = await self._encode(prompt, "prompt") if isinstance(prompt, str) else tuple(prompt)
+            await self._answer(request, prompt_ids, call, send)
 
     async def chat(self, call: Call, send: Send) -> None:
         """Answer `POST /v1/chat/completions`."""
-        request = decode_chat(call.body)
-        text = self._text_model.render_chat(request.messages)
-        prompt_ids = await self._encode(text, "messages", add_special_tokens=False)
-        await self._answer(request, prompt_ids, call, send)
+        with self._heard_if_refused(call):
+            request = decode_chat(call.body)
+            text = self._text_model.render_chat(request.messages)
+            prompt_ids = await self._encode(text, "messages", add_special_tokens=False)
+            await self._answer(request, prompt_ids, call, send)
+
+    def take_heard(self) -> tuple[str, ...]:
+        """The dispatches, as `replica:number`, that have been admitted or refused since this was last asked."""
+        heard = tuple(self._heard)
+        self._heard.clear()
+        return heard
+
+    @contextlib.contextmanager
+    def _heard_if_refused(self, call: Call) -> Iterator[None]:
+        """Whoever sent it may not live to take it back; one that was admitted is heard twice, which does no harm."""
+        try:
+            yield
+        except BaseException:
+            said = call.headers.get(headers.DISPATCH, "")
+            if _DISPATCH.fullmatch(said):
+                self._heard.append(said)
+            raise
 
     async def _encode(self, text: str, field: str, *, add_special_tokens: bool = True) -> tuple[int, ...]:
         """The tokens of a text; one that cannot fit, whatever its tokens, is refused before they are counted."""
@@ -187,6 +210,7 @@ class Frontend:
         """Echo from now on that this dispatch was admitted; of all replicas ever, the latest are remembered."""
         if dispatch is None:
             return
+        self._heard.append(f"{dispatch.replica}:{dispatch.number}")
         newest = max(self.admitted.pop(dispatch.replica, 0), dispatch.number)
         if len(self.admitted) >= _MOST_REPLICAS_REMEMBERED:
             del self.admitted[next(iter(self.admitted))]

@@ -12,10 +12,14 @@ from services.prism.app import create_app
 from services.prism.dispatches import Dispatches
 from services.prism.forecasts import FleetReader
 from services.prism.metrics import Metrics
+from services.prism.mirror import Mirror
 from services.prism.policies import policy_named
+from services.prism.reservations import Reservations
 from services.prism.router import Router
+from services.prism.scripts import Scripts
 from services.prism.settings import PrismSettings
 from services.prism.upstream import Upstream
+from shared.fleet_scripts import CHANGED, RELEASE, RESERVE
 from shared.lifecycle import Readiness, stop_signals
 from shared.logs import configure_logs
 from shared.settings import load
@@ -38,8 +42,11 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
     metrics = Metrics()
     # A new name for each start: engines echo the numbers of dispatches, and those begin at 1 again.
     dispatches = Dispatches(f"{settings.replica}-{secrets.token_hex(3)}")
-    fleet = FleetReader(settings.redis_url, readiness, metrics.redis_failures.inc)
-    async with contextlib.aclosing(fleet), Upstream() as upstream:
+    scripts, mirror = Scripts(settings.redis_url, (CHANGED, RESERVE, RELEASE)), Mirror()
+    fleet = FleetReader(scripts, mirror, readiness, metrics.redis_failures.inc)
+    reservations = Reservations(scripts, mirror, dispatches.replica, metrics.redis_failures.inc)
+    async with Upstream() as upstream, contextlib.AsyncExitStack() as stack:
+        stack.callback(scripts.close)
         router = Router(
             fleet,
             upstream,
@@ -47,8 +54,10 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
             metrics,
             idle_s=settings.idle_s,
             answer_s=settings.answer_s,
+            reservations=reservations,
             policy=policy_named(settings.policy),
         )
+        await fleet.read()  # so that the first requests need not wait for a connection and for all there is
         app = create_app(
             router,
             fleet,

@@ -1,16 +1,17 @@
 """Who is at each engine, as arrays over engines: from their states, and from what was sent to them since. Pure."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.prism.dispatches import Load
 from services.prism.fleet import EngineView
+from services.prism.pending import NOTHING
 from shared.engine_state import DUE_EDGES_S, DUE_INTERVALS
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 EDGES_S: Array = np.array([*DUE_EDGES_S, 2 * DUE_EDGES_S[-1]])[:, np.newaxis]
 BEGIN_S: Array = np.array([0.0, *DUE_EDGES_S])[:, np.newaxis]
@@ -46,14 +47,12 @@ def crowd_of(engines: Sequence[EngineView], loads: Sequence[Load]) -> Crowd:
     numbers = np.concatenate([engine.numbers for engine in engines]).reshape(len(engines), -1).T
     by_interval = numbers[-3 * DUE_INTERVALS :].reshape(3, DUE_INTERVALS, len(engines))
     crowd = Crowd(*numbers[: -3 * DUE_INTERVALS], *by_interval)
-    if not any(load.pending_requests for load in loads):
+    if all(load.pending is NOTHING for load in loads):
         return crowd
-    prompts, tokens = (np.array([getattr(load, field) for load in loads], np.float64).T for field in _PENDING)
+    prompts = np.array([load.pending.requests_by_due for load in loads], np.float64).T
+    tokens = np.array([load.pending.prompt_tokens_by_due for load in loads], np.float64).T
     return crowd._replace(
         requests_ahead=crowd.requests_ahead + prompts.sum(axis=0),
         tokens_by_due=crowd.tokens_by_due + tokens,
         requests_by_due=crowd.requests_by_due + prompts,
     )
-
-
-_PENDING = ("pending_prompts_by_due", "pending_tokens_by_due")

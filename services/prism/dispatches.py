@@ -1,17 +1,22 @@
-"""What this replica has sent and the engines' states do not show yet, so that a burst does not stampede one engine."""
+"""What has been sent and the engines' states do not show yet, so that a burst does not stampede one engine. Pure."""
 
 import itertools
 import math
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from shared.engine_state import DUE_EDGES_S, DUE_INTERVALS, EngineState
+from services.prism.fleet import Fleet
+from services.prism.pending import NOTHING, Pending, interval_of
+from shared.engine_state import EngineState
+from shared.names import RESERVATION_LIFETIME_S
 
-PENDING_S = 5.0
+PENDING_S = float(RESERVATION_LIFETIME_S)
 """A dispatch that no state has echoed for so long is not on its way any more."""
+MUCH = 0.05
+"""Of what was thought to be ahead of a request: so much more there is another choice to be made. What foresight sees of two
+engines that differ by less is a tie."""
 SUSPECT_S = 2.0
 """How long an engine that failed is passed over while there are others; within that its key expires if it is gone."""
 RECENT_S = 10.0
@@ -27,29 +32,57 @@ class Dispatch(msgspec.Struct, frozen=True):
     number: int
     prompt_tokens: int
     sent_at_s: float
-    interval: int = DUE_INTERVALS - 1
-    """Of `DUE_EDGES_S`, in which its first token was due when it was sent."""
+    interval: int
+    """Of `DUE_EDGES_S`, from 0, in which its first token was due when it was sent."""
+
+    def name(self, replica: str) -> str:
+        """As engines and reservations have it."""
+        return f"{replica}:{self.number}"
+
+
+class Placed(NamedTuple):
+    """A dispatch for which room is reserved, while it may still go elsewhere."""
+
+    dispatch: Dispatch
+    reserved: Pending
+    """On its engine just then, itself included."""
+
+    def moved_much(self, state: EngineState, assumed: "Load") -> bool:
+        """Whether others took its engine between the reading and the reserving: `MUCH` more requests are there, or tokens.
+
+        Args:
+            state: of the engine.
+            assumed: by which the engine was chosen.
+        """
+        requests = state.decode_seqs + state.prefill_seqs + state.waiting_requests + assumed.pending_requests
+        tokens = state.waiting_prefill_tokens + assumed.pending_prompt_tokens
+        own_tokens = self.dispatch.prompt_tokens
+        return self.reserved.requests - 1 - assumed.pending_requests > MUCH * (
+            requests + 1
+        ) or self.reserved.prompt_tokens - own_tokens - assumed.pending_prompt_tokens > MUCH * (tokens + own_tokens)
 
 
 class Load(msgspec.Struct, frozen=True):
     """What this replica knows of an engine beyond its state."""
 
     outstanding_requests: int = 0
-    """Sent and not ended."""
-    pending_requests: int = 0
-    """Of those, sent too lately for the state to count them."""
-    pending_tokens_by_due: tuple[int, ...] = (0,) * DUE_INTERVALS
-    """The prompt tokens of those, in the intervals of `DUE_EDGES_S`."""
-    pending_prompts_by_due: tuple[int, ...] = (0,) * DUE_INTERVALS
+    """Of this replica, sent and not ended."""
+    pending: Pending = NOTHING
+    """Of all replicas, sent too lately for the state to count them; of this one alone while Redis is away."""
     suspect: bool = False
     """It failed a request a moment ago."""
     recent_first_byte_s: float | None = None
     """From sending to an answer's first byte, a mean that forgets; None where none came of late."""
 
     @property
+    def pending_requests(self) -> int:
+        """Of all intervals."""
+        return self.pending.requests
+
+    @property
     def pending_prompt_tokens(self) -> int:
-        """Of all that are pending."""
-        return sum(self.pending_tokens_by_due)
+        """Of all intervals."""
+        return self.pending.prompt_tokens
 
 
 class _FirstBytes(NamedTuple):
@@ -65,15 +98,22 @@ class Dispatches:
         self._numbers: dict[str, Iterator[int]] = {}
         self._outstanding: dict[str, dict[int, Dispatch]] = {}
         """By engine and number, in order of sending."""
+        self._unreserved: dict[str, dict[int, Dispatch]] = {}
+        """Of those, the ones that are not in the totals that Redis has said."""
         self._failed_at_s: dict[str, float] = {}
         self._first_bytes: dict[str, _FirstBytes] = {}
 
     def send(self, engine: str, prompt_tokens: int, now_s: float, due_in_s: float = math.inf) -> Dispatch:
         """Number a request that is about to be sent, whose first token is due so soon."""
         number = next(self._numbers.setdefault(engine, itertools.count(1)))
-        dispatch = Dispatch(engine, number, prompt_tokens, now_s, bisect_left(DUE_EDGES_S, due_in_s))
-        self._outstanding.setdefault(engine, {})[number] = dispatch
+        dispatch = Dispatch(engine, number, prompt_tokens, now_s, interval_of(due_in_s))
+        for ledger in (self._outstanding, self._unreserved):
+            ledger.setdefault(engine, {})[number] = dispatch
         return dispatch
+
+    def reserved(self, dispatch: Dispatch) -> None:
+        """The totals that are known from now on have it."""
+        _strike(self._unreserved, dispatch)
 
     def answered(self, dispatch: Dispatch, now_s: float) -> None:
         """The first byte of the answer is here."""
@@ -84,25 +124,50 @@ class Dispatches:
 
     def end(self, dispatch: Dispatch) -> None:
         """The request has left its engine, however it ended."""
-        del self._outstanding[dispatch.engine][dispatch.number]
+        for ledger in (self._outstanding, self._unreserved):
+            _strike(ledger, dispatch)
 
     def failed(self, engine: str, now_s: float) -> None:
         """The engine could not be reached, or said that it cannot serve."""
         self._failed_at_s[engine] = now_s
 
-    def load(self, state: EngineState, now_s: float) -> Load:
-        """What this replica's requests add to a state."""
+    def loads(self, fleet: Fleet, now_s: float, *, placed: Placed | None = None) -> Mapping[str, Load]:
+        """What is known beyond the states, of the engines where there is anything.
+
+        Args:
+            placed: it is to be chosen for anew. On its engine counts what was there before it: those who came after it find it
+                there, and may go elsewhere. If each made room for all others, all would move at once.
+        """
+        known = self._outstanding.keys() | self._failed_at_s.keys() | self._first_bytes.keys()
+        totals: Mapping[str, Pending] = {}
+        if fleet.reserved is not None:
+            totals = fleet.reserved
+            known |= totals.keys()
+        nothing = None if fleet.reserved is None else NOTHING
+        loads = {
+            name: self.load(engine.state, now_s, totals.get(name, nothing))
+            for engine in fleet.engines
+            if (name := engine.state.engine) in known
+        }
+        if placed is not None and (engine_load := loads.get(placed.dispatch.engine)) is not None:
+            loads[placed.dispatch.engine] = _before(placed, engine_load)
+        return loads
+
+    def load(self, state: EngineState, now_s: float, reserved: Pending | None = None) -> Load:
+        """What is known of an engine beyond its state.
+
+        Args:
+            reserved: by all replicas, as Redis has said; None where it cannot say.
+        """
         outstanding = self._outstanding.get(state.engine, {})
-        pending = list(self._unseen(list(outstanding.values()), state.admitted.get(self.replica, 0), now_s))
-        tokens, prompts = [0] * DUE_INTERVALS, [0] * DUE_INTERVALS
-        for dispatch in pending:
-            tokens[dispatch.interval] += dispatch.prompt_tokens
-            prompts[dispatch.interval] += 1
+        uncounted = outstanding if reserved is None else self._unreserved.get(state.engine, {})
+        pending = reserved or NOTHING
+        if uncounted:
+            unseen = self._unseen(list(uncounted.values()), state.admitted.get(self.replica, 0), now_s)
+            pending = pending.plus(Pending.of((dispatch.interval, dispatch.prompt_tokens) for dispatch in unseen))
         return Load(
             outstanding_requests=len(outstanding),
-            pending_requests=len(pending),
-            pending_tokens_by_due=tuple(tokens),
-            pending_prompts_by_due=tuple(prompts),
+            pending=pending,
             suspect=now_s - self._failed_at_s.get(state.engine, -SUSPECT_S) < SUSPECT_S,
             recent_first_byte_s=self._recent_first_byte_s(state.engine, now_s),
         )
@@ -117,3 +182,22 @@ class Dispatches:
             if dispatch.number <= admitted or now_s - dispatch.sent_at_s >= PENDING_S:
                 return
             yield dispatch
+
+
+def _before(placed: Placed, load: Load) -> Load:
+    """What was on its engine before it, of that what is still on its way."""
+    own = Pending.of([(placed.dispatch.interval, placed.dispatch.prompt_tokens)])
+    return msgspec.structs.replace(
+        load,
+        outstanding_requests=load.outstanding_requests - 1,
+        pending=load.pending.at_most(placed.reserved).minus(own),
+    )
+
+
+def _strike(ledger: dict[str, dict[int, Dispatch]], dispatch: Dispatch) -> None:
+    """Take it out, if it is there; no engine is kept for nothing."""
+    of_engine = ledger.get(dispatch.engine)
+    if of_engine is not None:
+        of_engine.pop(dispatch.number, None)
+        if not of_engine:
+            del ledger[dispatch.engine]

@@ -1,12 +1,14 @@
 """The fleet as a request finds it: every engine's state and step model as last read, and what time it is by the clock of both."""
 
 import math
+from collections.abc import Mapping
 from functools import cached_property
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from services.prism.pending import Pending
 from shared.engine_state import DUE_INTERVALS, EngineState
 from shared.forecast import ModelHealth
 from shared.names import ENGINE_KEY_LIFETIME_S
@@ -96,6 +98,8 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
 
     engines: tuple[EngineView, ...] = ()
     """In order of their names."""
+    reserved: Mapping[str, Pending] | None = None
+    """By engine, where there are any; None while nobody can say, as Redis is away."""
     now_s: float = 0.0
     """Redis TIME, as well as it is known."""
     age_s: float = math.inf

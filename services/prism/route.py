@@ -19,6 +19,7 @@ MOST_TRIES = 3
 """Engines that are asked before a request is given up."""
 LEAST_TARGET_LEFT_S = 0.001
 """A budget that is spent is still passed on as one: lens takes no target of nothing."""
+NO_LOAD = Load()
 RETRY_AFTER_S = 1.0
 """When to ask again where nobody knows better."""
 
@@ -63,7 +64,8 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     engines = _permitted(fleet, loads, ask, model, tried)
     if fleet.stale:
         return _least_outstanding(engines, loads, draw)
-    pick = policy(Question(engines, [_load(loads, engine) for engine in engines], ask, slo, draw, turn, fleet.now_s))
+    of_engines = [loads.get(engine.state.engine, NO_LOAD) for engine in engines]
+    pick = policy(Question(engines, of_engines, ask, slo, draw, turn, fleet.now_s))
     if isinstance(pick, Refusal):
         raise _overloaded(pick)
     return Route(
@@ -114,22 +116,21 @@ def _permitted(
             retry_after_s=RETRY_AFTER_S,
         )
     fitting = _large_enough(accepting, ask)
-    return [engine for engine in fitting if not _load(loads, engine).suspect] or fitting
+    suspect = {name for name, load in loads.items() if load.suspect}
+    return [engine for engine in fitting if engine.state.engine not in suspect] or fitting if suspect else fitting
 
 
 def _large_enough(engines: Sequence[EngineView], ask: Ask) -> Sequence[EngineView]:
     """Those whose context holds the request; if none does, the largest: the size is an estimate, lens knows."""
     wanted_tokens = ask.prompt_tokens + (ask.most_output_tokens or 1)
+    if fitting := [engine for engine in engines if engine.context_tokens >= wanted_tokens]:
+        return fitting
     most_tokens = max(engine.context_tokens for engine in engines)
-    return [engine for engine in engines if engine.context_tokens >= min(wanted_tokens, most_tokens)]
+    return [engine for engine in engines if engine.context_tokens == most_tokens]
 
 
 def _least_outstanding(engines: Sequence[EngineView], loads: Mapping[str, Load], draw: float) -> Route:
-    outstanding = [_load(loads, engine).outstanding_requests for engine in engines]
+    outstanding = [loads.get(engine.state.engine, NO_LOAD).outstanding_requests for engine in engines]
     fewest = min(outstanding)
     state = at([e.state for e, count in zip(engines, outstanding, strict=True) if count == fewest], draw)
     return Route(engine=state.engine, url=state.url, reason=Reason.LEAST_OUTSTANDING)
-
-
-def _load(loads: Mapping[str, Load], engine: EngineView) -> Load:
-    return loads.get(engine.state.engine, Load())

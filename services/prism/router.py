@@ -8,20 +8,22 @@ import contextlib
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from starlette.types import Send
 
-from services.prism.dispatches import Dispatch, Dispatches
+from services.prism.dispatches import Dispatch, Dispatches, Load, Placed
 from services.prism.fleet import Fleet
 from services.prism.foresighted import foresighted
 from services.prism.intake import Intake
 from services.prism.metrics import Metrics
+from services.prism.pending import Pending
 from services.prism.policy import Policy
 from services.prism.relay import relay
-from services.prism.route import MOST_TRIES, RETRY_AFTER_S, Route, choose, what_is_left
+from services.prism.route import MOST_TRIES, NO_LOAD, RETRY_AFTER_S, Route, choose, what_is_left
 from services.prism.upstream import Answer, EngineAway, EngineFull, Upstream
 from shared import headers as names
 from shared.errors import Overloaded, Unavailable
@@ -39,6 +41,35 @@ class ReadsFleet(Protocol):
         ...
 
 
+class Reserves(Protocol):
+    """Where room on an engine is reserved, for all replicas to see."""
+
+    async def reserve(self, dispatch: Dispatch, instead_of: Dispatch | None = None) -> Pending | None:
+        """All that is reserved on its engine then, this one included; None where nobody can say."""
+        ...
+
+    def release(self, dispatch: Dispatch) -> None:
+        """Take it back: its engine will not hear of it, or has refused it."""
+        ...
+
+
+class Unshared:
+    """Reserves nothing: for a router that is alone."""
+
+    async def reserve(self, dispatch: Dispatch, instead_of: Dispatch | None = None) -> Pending | None:
+        """Nothing."""
+
+    def release(self, dispatch: Dispatch) -> None:
+        """Nothing."""
+
+
+class Decision(NamedTuple):
+    """An engine for a request, and the request's place in the ledger; whoever has it ends it."""
+
+    route: Route
+    dispatch: Dispatch
+
+
 class Account(msgspec.Struct, kw_only=True):
     """What became of a request, for its line in the log; times count from its arrival."""
 
@@ -48,7 +79,7 @@ class Account(msgspec.Struct, kw_only=True):
     route: Route | None = None
     tries: int = 0
     route_s: float | None = None
-    """Of the last try: reading the fleet and choosing."""
+    """Of the last try: reading the fleet, choosing and reserving."""
     first_byte_s: float | None = None
     status: int = 500
     """Until there is another."""
@@ -66,6 +97,7 @@ class Router:
         *,
         idle_s: float,
         answer_s: float,
+        reservations: Reserves | None = None,
         policy: Policy = foresighted,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
@@ -76,6 +108,7 @@ class Router:
         self._metrics = metrics
         self._idle_s = idle_s
         self._answer_s = answer_s
+        self._reservations = reservations or Unshared()
         self._policy = policy
         self._turns = itertools.count()
         self._clock = clock
@@ -94,15 +127,16 @@ class Router:
         full: list[EngineFull] = []
         while True:
             try:
-                route = account.route = await self.decide(intake, account, tried)
+                route, dispatch = await self.decide(intake, account, tried)
             except Unavailable:
                 if full:
                     raise _all_full(tried, full) from None
                 raise
+            account.route = route
             tried |= {route.engine}
             account.tries = len(tried)
             try:
-                async with self._asked(route, intake) as answer:
+                async with self._asked(route, dispatch, intake) as answer:
                     account.first_byte_s = self._clock() - intake.arrived_at_s
                     account.status = answer.status
                     await relay(answer, _client_headers(route, account.request_id), send)
@@ -119,18 +153,62 @@ class Router:
                     message = f"the engines {sorted(tried)} could not answer; the last: {problem}"
                     raise Unavailable(message, code="engines_away", retry_after_s=RETRY_AFTER_S) from problem
 
-    async def decide(self, intake: Intake, account: Account, tried: frozenset[str]) -> Route:
-        """The engine for a request, by the fleet as it is now.
+    async def decide(self, intake: Intake, account: Account, tried: frozenset[str]) -> Decision:
+        """The engine for a request, by the fleet as it is now, and room for the request reserved there.
+
+        Another choice is made once if others have reserved much there meanwhile: by a fleet that shows what they did.
 
         Raises:
             NotFound, Unavailable: as `choose`.
         """
         began_at_s = self._clock()
+        decision, crowded = await self._place(intake, tried)
+        if crowded is not None:
+            try:
+                decision, _ = await self._place(intake, tried, crowded)
+            except BaseException:
+                self._let_go(crowded.dispatch)
+                raise
+            if decision.dispatch is not crowded.dispatch:
+                self._dispatches.end(crowded.dispatch)
+        account.route_s = self._clock() - began_at_s
+        self._metrics.route_seconds.observe(account.route_s)
+        self._metrics.routes.labels(decision.route.engine, decision.route.reason).inc()
+        return decision
+
+    async def _place(
+        self, intake: Intake, tried: frozenset[str], placed: Placed | None = None
+    ) -> tuple[Decision, Placed | None]:
+        """Read, choose, reserve; and where others came to that engine between the first and the last, as what it is placed.
+
+        Args:
+            placed: where it is already; it stays unless another engine is chosen now.
+        """
         fleet = await self._fleet.read()
+        loads = self._dispatches.loads(fleet, self._clock(), placed=placed)
+        route = self._choose(fleet, loads, intake, tried)
+        if placed is not None and placed.dispatch.engine == route.engine:
+            return Decision(route, placed.dispatch), None
         now_s = self._clock()
-        loads = {engine.state.engine: self._dispatches.load(engine.state, now_s) for engine in fleet.engines}
-        slo = what_is_left(intake.slo, now_s - intake.arrived_at_s)
-        route = choose(
+        due_in_s = what_is_left(intake.slo, now_s - intake.arrived_at_s).first_token_s
+        dispatch = self._dispatches.send(route.engine, intake.ask.prompt_tokens, now_s, due_in_s)
+        try:
+            reserved = await self._reservations.reserve(dispatch, placed and placed.dispatch)
+        except BaseException:
+            self._let_go(dispatch)
+            raise
+        decision = Decision(route, dispatch)
+        if reserved is None:
+            return decision, None
+        self._dispatches.reserved(dispatch)
+        state = next(engine.state for engine in fleet.engines if engine.state.engine == route.engine)
+        now_placed = Placed(dispatch, reserved)
+        is_crowded = now_placed.moved_much(state, loads.get(route.engine, NO_LOAD))
+        return decision, now_placed if is_crowded else None
+
+    def _choose(self, fleet: Fleet, loads: Mapping[str, Load], intake: Intake, tried: frozenset[str]) -> Route:
+        slo = what_is_left(intake.slo, self._clock() - intake.arrived_at_s)
+        return choose(
             fleet,
             loads,
             intake.ask,
@@ -141,27 +219,31 @@ class Router:
             tried=tried,
             policy=self._policy,
         )
-        account.route_s = self._clock() - began_at_s
-        self._metrics.route_seconds.observe(account.route_s)
-        self._metrics.routes.labels(route.engine, route.reason).inc()
-        return route
 
     @contextlib.asynccontextmanager
-    async def _asked(self, route: Route, intake: Intake) -> AsyncIterator[Answer]:
-        now_s = self._clock()
-        dispatch = self._dispatches.send(route.engine, intake.ask.prompt_tokens, now_s)
-        slo = what_is_left(intake.slo, now_s - intake.arrived_at_s)
+    async def _asked(self, route: Route, dispatch: Dispatch, intake: Intake) -> AsyncIterator[Answer]:
+        slo = what_is_left(intake.slo, self._clock() - intake.arrived_at_s)
         headers = {**intake.headers, **_engine_headers(route, slo, dispatch, self._dispatches.replica)}
         asked = self._upstream.ask(
             route.url + intake.path, intake.body, headers, first_byte_s=self._answer_s, idle_s=self._idle_s
         )
+        is_taken = False
         try:
             async with contextlib.AsyncExitStack() as stack:
                 answer = await self._unless_it_leaves(route.engine, stack.enter_async_context(asked))
+                is_taken = answer.status < HTTPStatus.BAD_REQUEST
                 self._dispatches.answered(dispatch, self._clock())
                 yield answer
         finally:
-            self._dispatches.end(dispatch)
+            if is_taken:
+                self._dispatches.end(dispatch)  # its engine has heard of it, and settles what was reserved
+            else:
+                self._let_go(dispatch)
+
+    def _let_go(self, dispatch: Dispatch) -> None:
+        """It is not on its way any more, and has never got anywhere."""
+        self._dispatches.end(dispatch)
+        self._reservations.release(dispatch)
 
     async def _unless_it_leaves(self, engine: str, answer: Coroutine[Any, Any, Answer]) -> Answer:
         """Await the beginning of an answer for as long as the engine is in the pool: a frozen one breaks no connection.
@@ -192,7 +274,7 @@ def _engine_headers(route: Route, slo: Slo, dispatch: Dispatch, replica: str) ->
         **headers_from_slo(slo),
         **_predictions(route),
         CLASS_HEADER: slo.name,
-        names.DISPATCH: f"{replica}:{dispatch.number}",
+        names.DISPATCH: dispatch.name(replica),
     }
 
 

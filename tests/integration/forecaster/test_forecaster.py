@@ -7,6 +7,7 @@ import pytest
 
 from shared.forecast import ModelHealth
 from shared.names import (
+    CHANGES_KEY,
     REQUESTS_STREAM_KEY,
     TELEMETRY_STREAM,
     forecast_key,
@@ -53,6 +54,7 @@ async def test_steps_become_a_forecast_whose_error_falls(process, contents, clie
     seconds, _ = contents.time()
     assert abs(late.written_at_s - seconds) < 5
     assert '"coefficients_ms":{"base":' in contents.get(forecast_key("a"))
+    assert contents.zscore(CHANGES_KEY, forecast_key("a"))  # routers are told
 
 
 async def test_steps_and_requests_become_time_series(process, contents, client, engine):

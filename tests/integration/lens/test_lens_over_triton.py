@@ -57,7 +57,7 @@ class System:
 
     def state(self) -> EngineState | None:
         data = redis.Redis.from_url(self.redis.url).get(engine_key("e1"))
-        return None if data is None else decode(data, EngineState)  # type: ignore[arg-type]
+        return None if data is None else decode(data, EngineState)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -12,12 +13,16 @@ import redis.asyncio
 
 from services.prism.__main__ import serve
 from services.prism.settings import PrismSettings
+from shared.engine_state import EngineState
+from shared.fleet_scripts import ANNOUNCE, LEAVE, MARK, announcement
 from shared.forecast import Forecast
-from shared.names import ENGINE_KEY_LIFETIME_S, ENGINES_KEY, engine_key, forecast_key
+from shared.names import ENGINE_KEY_LIFETIME_S, engine_key, forecast_key
 from shared.wire import encode
 from tests.integration.prism.fake_engine import FakeEngine
 from tests.servers import Server, eventually, free_port, redis_server
 from tests.unit.prism.builders import MODEL
+
+ANNOUNCED_EVERY_S = 0.3
 
 
 class Prism:
@@ -47,31 +52,43 @@ class Prism:
 
 
 class Announcer:
-    """Stands in for lens and forecaster: writes what they would, stamped by Redis TIME."""
+    """Stands in for lens and forecaster: writes what they would, as they would."""
 
     def __init__(self, url: str) -> None:
         self._redis = redis.asyncio.from_url(url)
+        self._announce = self._redis.register_script(ANNOUNCE)
+        self._leave = self._redis.register_script(LEAVE)
+        self._mark = self._redis.register_script(f"{MARK} mark(time_us(), ARGV)")
+        self._announcing: dict[str, asyncio.Task[None]] = {}
 
     async def announce(self, engine: FakeEngine, lifetime_s: float = 60, **changes: object) -> None:
-        """Put an engine in the pool, for longer than lens would, so that a slow machine cannot lose it."""
-        seconds, microseconds = await self._redis.time()
-        state = engine.state(announced_at_s=seconds + microseconds / 1e6, **changes)
-        await self._redis.sadd(ENGINES_KEY, engine.name)
-        await self._redis.set(engine_key(engine.name), encode(state), px=round(lifetime_s * 1e3))
+        """Put an engine in the pool, and keep it there for so long unless something else is said of it."""
+        self._forget(engine)
+        await self._announce(args=announcement(engine.state(**changes)))
+        again = self._again(engine.state(**changes), time.monotonic() + lifetime_s)
+        self._announcing[engine.name] = asyncio.create_task(again)
+
+    async def settle(self, engine: FakeEngine, dispatches: Iterable[str]) -> None:
+        """Announce that it has heard of these."""
+        await self._announce(args=announcement(engine.state(), dispatches))
 
     async def remove(self, engine: FakeEngine) -> None:
-        """Let its key expire."""
-        await self._redis.delete(engine_key(engine.name))
+        """Let it leave."""
+        self._forget(engine)
+        await self._leave(args=[engine.name])
 
     async def forecast(self, forecast: Forecast) -> None:
         """Write a forecast."""
         seconds, microseconds = await self._redis.time()
         stamped = msgspec.structs.replace(forecast, written_at_s=seconds + microseconds / 1e6)
-        await self._redis.set(forecast_key(forecast.engine), encode(stamped))
+        await self.set_raw(forecast_key(forecast.engine), encode(stamped))
 
     async def set_raw(self, key: str, value: bytes) -> None:
         """Write what nobody should."""
+        for engine in [name for name in self._announcing if key == engine_key(name)]:
+            self._announcing.pop(engine).cancel()
         await self._redis.set(key, value)
+        await self._mark(args=[key])
 
     async def keep_announcing(self, engines: list[FakeEngine]) -> None:
         """As lens does, with its lifetime, whatever becomes of Redis."""
@@ -83,7 +100,19 @@ class Announcer:
 
     async def close(self) -> None:
         """Leave Redis."""
+        for announcing in self._announcing.values():
+            announcing.cancel()
         await self._redis.aclose()
+
+    async def _again(self, state: EngineState, until_s: float) -> None:
+        while time.monotonic() < until_s:
+            await asyncio.sleep(ANNOUNCED_EVERY_S)
+            with contextlib.suppress(redis.exceptions.RedisError, OSError):
+                await self._announce(args=announcement(state))
+
+    def _forget(self, engine: FakeEngine) -> None:
+        if engine.name in self._announcing:
+            self._announcing.pop(engine.name).cancel()
 
 
 @pytest.fixture

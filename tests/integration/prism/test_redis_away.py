@@ -65,8 +65,12 @@ async def test_a_router_that_never_saw_redis_says_so(prism_without_redis: Prism)
 
 
 @pytest.fixture
-async def prism_without_redis(redis_process: Server, prism: Prism) -> Prism:
+def stopped_redis(redis_process: Server) -> None:
     redis_process.stop()
+
+
+@pytest.fixture
+async def prism_without_redis(stopped_redis: None, prism: Prism) -> Prism:
     return prism
 
 

@@ -125,6 +125,15 @@ async def test_dispatch_numbers_are_echoed_by_replica(rig, client):
     assert rig.frontend.admitted == {"a": 3, "b": 7}
 
 
+async def test_each_dispatch_is_heard_once_it_is_admitted_or_refused_whatever_its_number(rig, client):
+    for dispatch, model in (("a:2", "m"), ("a:1", "m"), ("b:1", "another")):
+        body = {"model": model, "prompt": "abc"}
+        async with client.post("/v1/completions", json=body, headers={"x-synergy-dispatch": dispatch}) as response:
+            assert response.status == (200 if model == "m" else 404)
+    assert rig.frontend.take_heard() == ("a:2", "a:1", "b:1")
+    assert rig.frontend.take_heard() == ()
+
+
 @pytest.mark.parametrize("is_stream", [True, False])
 async def test_a_client_that_goes_away_ends_its_request(rig, client, is_stream):
     rig.engine.sessions[0].running.clear()

@@ -2,8 +2,18 @@
 
 import pytest
 
-from services.prism.dispatches import FIRST_BYTE_GAIN, PENDING_S, RECENT_S, SUSPECT_S, Dispatches, Load
-from tests.unit.prism.builders import state
+from services.prism.dispatches import (
+    FIRST_BYTE_GAIN,
+    PENDING_S,
+    RECENT_S,
+    SUSPECT_S,
+    Dispatch,
+    Dispatches,
+    Load,
+    Placed,
+)
+from services.prism.fleet import Fleet, Reserved
+from tests.unit.prism.builders import engine, state
 
 
 def _three_sent() -> Dispatches:
@@ -59,3 +69,46 @@ def test_first_bytes_of_late_are_averaged_and_forgotten() -> None:
     assert dispatches.load(state("a"), 3.0).recent_first_byte_s == pytest.approx(1.0 + FIRST_BYTE_GAIN)
     assert dispatches.load(state("b"), 3.0).recent_first_byte_s is None
     assert dispatches.load(state("a"), 3.1 + RECENT_S).recent_first_byte_s is None
+
+
+def test_what_all_have_reserved_is_pending_and_ones_own_only_until_it_is_among_that() -> None:
+    dispatches = _three_sent()
+    fleet = Fleet(engines=(engine("a"), engine("b")), reserved={"b": Reserved(5, 70)}, age_s=0.0)
+    assert dispatches.loads(fleet, 3.0) == {"a": Load(3, 3, 300), "b": Load(0, 5, 70)}
+    dispatches.reserved(Dispatch("a", 2, 100, 1.0))
+    assert dispatches.loads(fleet, 3.0)["a"] == Load(3, 2, 200)
+    unknown = Fleet(engines=fleet.engines, reserved=None, age_s=9.0)
+    assert dispatches.loads(unknown, 3.0) == {"a": Load(3, 3, 300)}
+
+
+def test_what_nothing_is_known_of_has_no_load() -> None:
+    dispatches = Dispatches("r1")
+    dispatches.end(dispatches.send("a", 10, 0.0))
+    assert not dispatches.loads(Fleet(engines=(engine("a"),), reserved={}, age_s=0.0), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "moved"),
+    [
+        (Reserved(11, 2100), False),  # as assumed, and itself
+        (Reserved(9, 1900), False),  # others have arrived meanwhile
+        (Reserved(12, 2100), True),
+        (Reserved(11, 2200), False),  # a twentieth of 3,000 waiting and pending, and of its own 100, is 155
+        (Reserved(11, 2256), True),
+    ],
+)
+def test_others_have_come_when_much_more_is_ahead_than_was_thought(found: Reserved, moved: bool) -> None:
+    placed = Placed(Dispatch("a", 1, 100, 0.0), found)
+    assumed = Load(pending_requests=10, pending_prompt_tokens=2000)
+    assert placed.moved_much(state("a", decode_seqs=5, waiting_prefill_tokens=1000), assumed) is moved
+
+
+def test_who_chooses_anew_counts_on_its_engine_only_what_was_there_before_it() -> None:
+    dispatches = Dispatches("r1")
+    dispatch = dispatches.send("a", 100, 0.0)
+    dispatches.reserved(dispatch)
+    fleet = Fleet(engines=(engine("a"), engine("b")), reserved={"a": Reserved(9, 900), "b": Reserved(2, 20)}, age_s=0.0)
+    loads = dispatches.loads(fleet, 0.0, placed=Placed(dispatch, Reserved(4, 350)))
+    assert loads == {"a": Load(0, 3, 250), "b": Load(0, 2, 20)}
+    settled = Fleet(engines=fleet.engines, reserved={"a": Reserved(2, 150)}, age_s=0.0)
+    assert dispatches.loads(settled, 0.0, placed=Placed(dispatch, Reserved(4, 350)))["a"] == Load(0, 1, 50)

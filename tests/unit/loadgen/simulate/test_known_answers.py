@@ -86,3 +86,10 @@ def test_a_dead_engine_stays_in_the_pool_until_its_key_expires_but_every_request
     tried_again = [outcome.sent_s for outcome in after if outcome.attempts == 2]
     assert tried_again[0] <= 0.7
     assert max(tried_again) < 0.5 + 3.0
+
+
+def test_a_replica_sees_what_another_has_just_sent():
+    """At 0.1 s both engines were last announced idle; whoever takes the second request knows of the first all the same."""
+    shared = scenario("a", "b", replicas=4, instant=False, delay_s=1.0, policy="least-requests")
+    taken = [outcome.engine for outcome in outcomes(shared, [request(0.1 + 0.001 * n) for n in range(20)])]
+    assert taken.count("a") == taken.count("b") == 10
