@@ -1,7 +1,7 @@
 """What this replica has sent and the engines' states do not show yet, so that a burst does not stampede one engine."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -54,14 +54,23 @@ class Dispatches:
         self._numbers: dict[str, Iterator[int]] = {}
         self._outstanding: dict[str, dict[int, Dispatch]] = {}
         """By engine and number, in order of sending."""
+        self._lent: dict[str, dict[int, Dispatch]] = {}
+        """Likewise those that others send: nobody says when they end."""
         self._failed_at_s: dict[str, float] = {}
         self._first_bytes: dict[str, _FirstBytes] = {}
 
     def send(self, engine: str, prompt_tokens: int, now_s: float) -> Dispatch:
         """Number a request that is about to be sent."""
-        number = next(self._numbers.setdefault(engine, itertools.count(1)))
-        dispatch = Dispatch(engine, number, prompt_tokens, now_s)
-        self._outstanding.setdefault(engine, {})[number] = dispatch
+        dispatch = self._numbered(engine, prompt_tokens, now_s)
+        self._outstanding.setdefault(engine, {})[dispatch.number] = dispatch
+        return dispatch
+
+    def lend(self, engine: str, prompt_tokens: int, now_s: float) -> Dispatch:
+        """Number a request that another proxy is about to send: it ends here once the engine has echoed it, or in time."""
+        dispatch = self._numbered(engine, prompt_tokens, now_s)
+        lent = self._lent.setdefault(engine, {})
+        lent[dispatch.number] = dispatch
+        self._settle_lent(engine, 0, now_s)
         return dispatch
 
     def answered(self, dispatch: Dispatch, now_s: float) -> None:
@@ -82,14 +91,32 @@ class Dispatches:
     def load(self, state: EngineState, now_s: float) -> Load:
         """What this replica's requests add to a state."""
         outstanding = self._outstanding.get(state.engine, {})
-        pending = list(self._unseen(list(outstanding.values()), state.admitted.get(self.replica, 0), now_s))
+        admitted = state.admitted.get(self.replica, 0)
+        lent = self._settle_lent(state.engine, admitted, now_s)
+        pending = [*self._unseen(list(outstanding.values()), admitted, now_s), *lent]
         return Load(
-            outstanding_requests=len(outstanding),
+            outstanding_requests=len(outstanding) + len(lent),
             pending_requests=len(pending),
             pending_prompt_tokens=sum(dispatch.prompt_tokens for dispatch in pending),
             suspect=now_s - self._failed_at_s.get(state.engine, -SUSPECT_S) < SUSPECT_S,
             recent_first_byte_s=self._recent_first_byte_s(state.engine, now_s),
         )
+
+    def _numbered(self, engine: str, prompt_tokens: int, now_s: float) -> Dispatch:
+        number = next(self._numbers.setdefault(engine, itertools.count(1)))
+        return Dispatch(engine, number, prompt_tokens, now_s)
+
+    def _settle_lent(self, engine: str, admitted: int, now_s: float) -> Collection[Dispatch]:
+        """Forget those that the engine has echoed, or that are not on their way any more; what is left is pending."""
+        lent = self._lent.get(engine)
+        if lent is None:
+            return ()
+        while lent:
+            oldest = next(iter(lent.values()))
+            if oldest.number > admitted and now_s - oldest.sent_at_s < PENDING_S:
+                break
+            del lent[oldest.number]
+        return lent.values()
 
     def _recent_first_byte_s(self, engine: str, now_s: float) -> float | None:
         seen = self._first_bytes.get(engine)

@@ -5,10 +5,9 @@ Until the first byte of an answer is here the client does not notice an engine t
 
 import asyncio
 import contextlib
-import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -24,7 +23,7 @@ from services.prism.relay import relay
 from services.prism.route import MOST_TRIES, RETRY_AFTER_S, Route, choose, what_is_left
 from services.prism.upstream import Answer, EngineAway, EngineFull, Upstream
 from shared import headers as names
-from shared.errors import Overloaded, Unavailable
+from shared.errors import ApiError, Overloaded, Unavailable
 from shared.slo import CLASS_HEADER, Slo, headers_from_slo
 
 LOOK_AGAIN_S = 1.0
@@ -44,6 +43,7 @@ class Account(msgspec.Struct, kw_only=True):
 
     request_id: str
     model: str | None = None
+    tenant: str | None = None
     slo_class: str | None = None
     route: Route | None = None
     tries: int = 0
@@ -52,6 +52,14 @@ class Account(msgspec.Struct, kw_only=True):
     first_byte_s: float | None = None
     status: int = 500
     """Until there is another."""
+
+
+class Foretold(msgspec.Struct, frozen=True):
+    """What would be decided; a refusal that says when to ask again in place of a route where there is none."""
+
+    choice: Route | ApiError
+    engines: Mapping[str, Route | ApiError]
+    """Of each that has the model, as if it were the only one."""
 
 
 class Router:
@@ -77,7 +85,7 @@ class Router:
         self._idle_s = idle_s
         self._answer_s = answer_s
         self._policy = policy
-        self._turns = itertools.count()
+        self._turn = 0
         self._clock = clock
         self._draw = draw
 
@@ -105,7 +113,7 @@ class Router:
                 async with self._asked(route, intake) as answer:
                     account.first_byte_s = self._clock() - intake.arrived_at_s
                     account.status = answer.status
-                    await relay(answer, _client_headers(route, account.request_id), send)
+                    await relay(answer, _client_headers(route, intake.slo, account.request_id), send)
                     return
             except EngineFull as refusal:
                 full.append(refusal)
@@ -127,31 +135,77 @@ class Router:
         """
         began_at_s = self._clock()
         fleet = await self._fleet.read()
-        now_s = self._clock()
-        loads = {engine.state.engine: self._dispatches.load(engine.state, now_s) for engine in fleet.engines}
-        slo = what_is_left(intake.slo, now_s - intake.arrived_at_s)
-        route = choose(
-            fleet,
-            loads,
-            intake.ask,
-            slo,
-            model=intake.model,
-            draw=self._draw(),
-            turn=next(self._turns),
-            tried=tried,
-            policy=self._policy,
-        )
+        route = self._choice(fleet, intake, tried)
+        self._turn += 1
         account.route_s = self._clock() - began_at_s
         self._metrics.route_seconds.observe(account.route_s)
         self._metrics.routes.labels(route.engine, route.reason).inc()
         return route
 
+    async def hand_out(self, intake: Intake, account: Account) -> tuple[Route, Mapping[str, str]]:
+        """The engine for a request that another proxy sends, and the headers to send it with.
+
+        Raises:
+            NotFound, Unavailable: as `choose`.
+        """
+        route = account.route = await self.decide(intake, account, frozenset())
+        now_s = self._clock()
+        dispatch = self._dispatches.lend(route.engine, intake.ask.prompt_tokens, now_s)
+        return route, self._engine_headers(route, intake, dispatch, now_s)
+
+    async def foretell(self, intake: Intake, account: Account) -> Foretold:
+        """What `decide` would say now, and of each engine alone; nothing is reserved and nothing sent.
+
+        Raises:
+            NotFound: as `choose`.
+        """
+        began_at_s = self._clock()
+        fleet = await self._fleet.read()
+        choice = self._outlook(fleet, intake)
+        engines = {}
+        for engine in fleet.engines:
+            if engine.state.model == intake.model:
+                alone = msgspec.structs.replace(fleet, engines=(engine,))
+                engines[engine.state.engine] = self._outlook(alone, intake)
+                await asyncio.sleep(0)  # a large fleet must not hold up those who are served
+        account.route = choice if isinstance(choice, Route) else None
+        account.route_s = self._clock() - began_at_s
+        return Foretold(choice=choice, engines=engines)
+
+    def _outlook(self, fleet: Fleet, intake: Intake) -> Route | ApiError:
+        try:
+            return self._choice(fleet, intake, frozenset())
+        except (Overloaded, Unavailable) as refusal:
+            return refusal
+
+    def _choice(self, fleet: Fleet, intake: Intake, tried: frozenset[str]) -> Route:
+        now_s = self._clock()
+        return choose(
+            fleet,
+            {engine.state.engine: self._dispatches.load(engine.state, now_s) for engine in fleet.engines},
+            intake.ask,
+            what_is_left(intake.slo, now_s - intake.arrived_at_s),
+            model=intake.model,
+            draw=self._draw(),
+            turn=self._turn,
+            tried=tried,
+            policy=self._policy,
+        )
+
+    def _engine_headers(self, route: Route, intake: Intake, dispatch: Dispatch, now_s: float) -> dict[str, str]:
+        return {
+            **intake.headers,
+            **headers_from_slo(what_is_left(intake.slo, now_s - intake.arrived_at_s)),
+            **_predictions(route),
+            CLASS_HEADER: intake.slo.name,
+            names.DISPATCH: f"{self._dispatches.replica}:{dispatch.number}",
+        }
+
     @contextlib.asynccontextmanager
     async def _asked(self, route: Route, intake: Intake) -> AsyncIterator[Answer]:
         now_s = self._clock()
         dispatch = self._dispatches.send(route.engine, intake.ask.prompt_tokens, now_s)
-        slo = what_is_left(intake.slo, now_s - intake.arrived_at_s)
-        headers = {**intake.headers, **_engine_headers(route, slo, dispatch, self._dispatches.replica)}
+        headers = self._engine_headers(route, intake, dispatch, now_s)
         asked = self._upstream.ask(
             route.url + intake.path, intake.body, headers, first_byte_s=self._answer_s, idle_s=self._idle_s
         )
@@ -187,17 +241,9 @@ def _all_full(engines: frozenset[str], refusals: Sequence[EngineFull]) -> Overlo
     return Overloaded(f"the engines {sorted(engines)} are full", code="engines_full", retry_after_s=retry_after_s)
 
 
-def _engine_headers(route: Route, slo: Slo, dispatch: Dispatch, replica: str) -> dict[str, str]:
+def _client_headers(route: Route, promised: Slo, request_id: str) -> dict[str, str]:
     return {
-        **headers_from_slo(slo),
-        **_predictions(route),
-        CLASS_HEADER: slo.name,
-        names.DISPATCH: f"{replica}:{dispatch.number}",
-    }
-
-
-def _client_headers(route: Route, request_id: str) -> dict[str, str]:
-    return {
+        **headers_from_slo(promised),
         names.REQUEST_ID: request_id,
         names.ENGINE: route.engine,
         names.ROUTE_REASON: route.reason,

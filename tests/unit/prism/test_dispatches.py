@@ -59,3 +59,24 @@ def test_first_bytes_of_late_are_averaged_and_forgotten() -> None:
     assert dispatches.load(state("a"), 3.0).recent_first_byte_s == pytest.approx(1.0 + FIRST_BYTE_GAIN)
     assert dispatches.load(state("b"), 3.0).recent_first_byte_s is None
     assert dispatches.load(state("a"), 3.1 + RECENT_S).recent_first_byte_s is None
+
+
+def test_a_lent_dispatch_counts_until_the_engine_echoes_it_or_it_is_too_old() -> None:
+    for admitted, now_s, expected in (
+        ({}, 1.0, Load(2, 2, 110)),
+        ({"r1": 1}, 1.0, Load(1, 1, 10)),
+        ({"r1": 2}, 1.0, Load(1, 0, 0)),  # ours goes on
+        ({}, PENDING_S, Load(1, 0, 0)),
+    ):
+        dispatches = Dispatches("r1")
+        lent, sent = dispatches.lend("a", 100, 0.0), dispatches.send("a", 10, 0.0)
+        assert (lent.number, sent.number) == (1, 2)
+        assert dispatches.load(state("a", admitted=admitted), now_s) == expected
+        assert dispatches.load(state("a"), now_s).outstanding_requests == expected.outstanding_requests
+
+
+def test_lent_dispatches_do_not_pile_up_where_no_state_is_read() -> None:
+    dispatches = Dispatches("r1")
+    for second in range(1000):
+        dispatches.lend("a", 1, float(second))
+    assert dispatches.load(state("a"), 999.0).outstanding_requests == PENDING_S
