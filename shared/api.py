@@ -149,7 +149,7 @@ class ChatRequest(GenerationRequest, frozen=True, kw_only=True, forbid_unknown_f
 
 AnyRequest = CompletionRequest | ChatRequest
 
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
+NEUTRAL_VALUES: dict[str, tuple[Any, ...]] = {
     "n": (1,),
     "best_of": (1,),
     "presence_penalty": (0,),
@@ -168,8 +168,8 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "default"),
     "store": (False,),
 }
-_UNSUPPORTED_UNLESS_NEUTRAL = (
-    *_NEUTRAL,
+UNSUPPORTED_UNLESS_NEUTRAL = (
+    *NEUTRAL_VALUES,
     "logprobs",
     "audio",
     "prediction",
@@ -229,9 +229,9 @@ def _field_named_in(problem: str) -> str | None:
 
 
 def _check_supported(request: AnyRequest) -> None:
-    for field in _UNSUPPORTED_UNLESS_NEUTRAL:
+    for field in UNSUPPORTED_UNLESS_NEUTRAL:
         value = getattr(request, field, None)
-        if value is not None and value is not False and value not in _NEUTRAL.get(field, ()):
+        if value is not None and value is not False and value not in NEUTRAL_VALUES.get(field, ()):
             raise BadRequest(
                 f"{field} is not supported by this server, or not with this value",
                 param=field,

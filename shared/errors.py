@@ -2,9 +2,11 @@
 
 ApiError
  ├─ BadRequest         400  the request cannot be run as it stands; names the field
- ├─ NotFound           404  no such model
+ ├─ Unauthorized       401  no API key, or none that is known
+ ├─ NotFound           404  no such path; no such model, or none that the API key may use
  ├─ TooLarge           413  the body is over the limit
  ├─ Overloaded         429  no room now; try again later
+ ├─ RateLimited        429  the API key has made its requests; try again later
  ├─ EngineFailed       502  the engine failed while answering
  └─ Unavailable        503  nothing can answer now
 """
@@ -63,6 +65,17 @@ class BadRequest(ApiError):
     type = "invalid_request_error"
 
 
+class Unauthorized(ApiError):
+    """No API key, or none that is known."""
+
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"www-authenticate": "Bearer"})
+
+
 class NotFound(ApiError):
     """What the request names is not here."""
 
@@ -84,6 +97,14 @@ class Overloaded(ApiError):
     status = 429
     type = "rate_limit_error"
     code = "overloaded"
+
+
+class RateLimited(ApiError):
+    """The API key has made as many requests as it may."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
 
 
 class EngineFailed(ApiError):

@@ -22,7 +22,16 @@ PRIORITY = "x-synergy-priority"
 """Client → router → lens: a whole number; a request of a higher one is served before all of lower ones. 0 unless told."""
 
 TENANT = "x-synergy-tenant"
-"""Router → lens: whose request it is. What is short is shared among tenants; cached text is shared within one only."""
+"""Router → lens: whose request it is: the API key says it, or, where there are no keys, the client. What is short is shared among tenants; cached text is shared within one only."""
+
+RATE_LIMIT = "x-ratelimit-limit-requests"
+"""Router → client: the requests that its API key may make at once."""
+
+RATE_REMAINING = "x-ratelimit-remaining-requests"
+"""Router → client: how many of them it may make now."""
+
+RATE_RESET = "x-ratelimit-reset-requests"
+"""Router → client: until it may make all of them again, as `1m2.5s`."""
 
 RELEGATED = "x-synergy-relegated"
 """Lens → router → client: `true` where the prompt could not be on time and was served behind those that could."""

@@ -17,6 +17,9 @@ REQUESTS_STREAM_KEY = "synergy:v1:requests"
 SET_ASIDE_KEY = "synergy:v1:set-aside"
 """A capped Redis stream: telemetry that nothing was learned from, with the reason and its place in JetStream."""
 
+API_KEYS_KEY = "synergy:v1:api-keys"
+"""A Redis hash: what each API key grants, as JSON, by the SHA-256 of the key; `python -m services.prism.keys new` makes both."""
+
 FORECASTERS_KEY = "synergy:v1:forecasters"
 """A sorted set: the forecaster replicas that live, by the time of their last sign of life, ms of Redis TIME."""
 
@@ -65,6 +68,11 @@ def steps_stream_key(engine: str) -> str:
 def unreadable_model_key(engine: str) -> str:
     """The Redis key of a model that the forecaster could not read, kept for inspection; the engine is learned anew."""
     return f"synergy:v1:unreadable-model:{engine}"
+
+
+def rate_key(key_digest: str) -> str:
+    """The Redis key of an API key's rate: when, in us of Redis TIME, it may have all its requests again; it expires then."""
+    return f"synergy:v1:rate:{key_digest}"
 
 
 def partition_key(partition: int | str) -> str:

@@ -15,7 +15,9 @@ TPOT_HEADER = "x-slo-tpot-ms"
 E2E_HEADER = "x-slo-e2e-ms"
 CLASS_HEADER = "x-slo-class"
 _ALIASES = {TTFT_HEADER: "x-llm-d-slo-ttft-ms", TPOT_HEADER: "x-llm-d-slo-tpot-ms", E2E_HEADER: "x-llm-d-slo-e2e-ms"}
-_LONGEST_TARGET_MS = 24 * 3600 * 1e3
+LEAST_TARGET_MS = 0.001
+"""Targets travel with so many digits: a smaller one would arrive as none."""
+LONGEST_TARGET_MS = 24 * 3600 * 1e3
 
 DEFAULT_CLASS = "default"
 LONGEST_CLASS_CHARACTERS = 64
@@ -53,18 +55,21 @@ def tpot_s(*, ttft_s: float, e2e_s: float, output_tokens: int) -> float | None:
     return (e2e_s - ttft_s) / (output_tokens - 1) if output_tokens > 1 else None
 
 
-def slo_from_headers(headers: Mapping[str, str], classes: Mapping[str, Slo] | None = None) -> Slo:
+def slo_from_headers(
+    headers: Mapping[str, str], classes: Mapping[str, Slo] | None = None, *, unnamed: str = DEFAULT_CLASS
+) -> Slo:
     """The targets of a request: its class, with any target that it names itself in place of the class's.
 
     Args:
         headers: by lower-case name.
-        classes: what is configured, by class name; a request that names no class has `DEFAULT_CLASS`. None where the
-            router before has resolved the class already: then it is only a label.
+        classes: what is configured, by class name. None where the router before has resolved the class already: then
+            it is only a label.
+        unnamed: the class of a request that names none.
 
     Raises:
-        BadRequest: a target is not a positive number of milliseconds, or the class is not configured.
+        BadRequest: a target is no number of milliseconds within the bounds, or the class is not configured.
     """
-    name = headers.get(CLASS_HEADER, DEFAULT_CLASS)
+    name = headers.get(CLASS_HEADER, unnamed)
     if len(name) > LONGEST_CLASS_CHARACTERS:
         raise BadRequest(f"{CLASS_HEADER} is longer than {LONGEST_CLASS_CHARACTERS} characters", param=CLASS_HEADER)
     if classes is not None and name not in (DEFAULT_CLASS, *classes):
@@ -92,6 +97,7 @@ def _target_s(headers: Mapping[str, str], header: str, default_s: float | None) 
         target_ms = float(text)
     except ValueError:
         target_ms = math.nan
-    if not 0 < target_ms <= _LONGEST_TARGET_MS:
-        raise BadRequest(f"{header} must be a positive number of milliseconds, not {text!r}", param=header)
+    if not LEAST_TARGET_MS <= target_ms <= LONGEST_TARGET_MS:
+        wanted = f"a number of milliseconds from {LEAST_TARGET_MS:g} to {LONGEST_TARGET_MS:.0f}"
+        raise BadRequest(f"{header} must be {wanted}, not {text[:32]!r}", param=header)
     return target_ms / 1e3

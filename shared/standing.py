@@ -37,6 +37,12 @@ def standing_from_headers(headers: Mapping[str, str]) -> Standing:
     return Standing(priority=_priority(headers.get(PRIORITY)), tenant=_tenant(headers.get(TENANT)))
 
 
+def headers_from_standing(standing: Standing) -> dict[str, str]:
+    """The headers that say this standing to the next service."""
+    headers = {PRIORITY: str(standing.priority)} if standing.priority else {}
+    return {**headers, TENANT: standing.tenant} if standing.tenant else headers
+
+
 def _priority(text: str | None) -> int:
     if text is None:
         return 0

@@ -46,6 +46,7 @@ from shared.forecast import Forecast, ModelHealth
 from shared.lifecycle import Readiness
 from shared.names import forecast_key, reserved_key
 from shared.slo import Slo
+from shared.standing import Standing
 from shared.steptime import FEATURES, Residuals
 from shared.wire import encode
 
@@ -129,6 +130,7 @@ class _Desk:
             stream=True,
             ask=Ask(prompt_tokens=tokens, output_tokens=200, most_output_tokens=400),
             slo=Slo(name="interactive", ttft_s=1.0, tpot_s=0.05),
+            standing=Standing(),
             arrived_at_s=time.monotonic(),
         )
         decision = await self._router.decide(intake, Account(request_id=""), frozenset())

@@ -3,28 +3,38 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
+import redis.asyncio
 import structlog
 import uvicorn
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from services.prism.app import create_app
 from services.prism.dispatches import Dispatches
+from services.prism.door import FindsKeys, Guard, KeyRing
 from services.prism.forecasts import FleetReader
+from services.prism.key_file import KeyFile
+from services.prism.key_store import KeyStore
 from services.prism.metrics import Metrics
 from services.prism.mirror import Mirror
 from services.prism.policies import policy_named
+from services.prism.rate_limits import RateLimits
+from services.prism.rate_sharing import RateSharing
 from services.prism.reservations import Reservations
 from services.prism.router import Router
 from services.prism.scripts import Scripts
 from services.prism.settings import PrismSettings
 from services.prism.upstream import Upstream
 from shared.fleet_scripts import CHANGED, RELEASE, RESERVE
-from shared.lifecycle import Readiness, stop_signals
+from shared.lifecycle import Readiness, background, stop_signals
 from shared.logs import configure_logs
 from shared.settings import load
 
 log = structlog.get_logger()
+
+REDIS_TIMEOUT_S = 0.25
 
 
 class Server(uvicorn.Server):
@@ -45,7 +55,11 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
     scripts, mirror = Scripts(settings.redis_url, (CHANGED, RESERVE, RELEASE)), Mirror()
     fleet = FleetReader(scripts, mirror, readiness, metrics.redis_failures.inc)
     reservations = Reservations(scripts, mirror, dispatches.replica, metrics.redis_failures.inc)
-    async with Upstream() as upstream, contextlib.AsyncExitStack() as stack:
+    async with (
+        Upstream() as upstream,
+        guard_of(settings, readiness) as guard,
+        contextlib.AsyncExitStack() as stack,
+    ):
         stack.callback(scripts.close)
         router = Router(
             fleet,
@@ -66,6 +80,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
             readiness,
             slo_classes=settings.slo_classes,
             most_body_bytes=settings.max_body_bytes,
+            guard=guard,
         )
         server = Server(
             uvicorn.Config(
@@ -89,6 +104,32 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
         server.should_exit = True
         await serving
         stopping.cancel()
+
+
+@contextlib.asynccontextmanager
+async def guard_of(settings: PrismSettings, readiness: Readiness) -> AsyncIterator[Guard | None]:
+    """Who asks clients for their keys, the rates shared with other replicas; None where anyone may come.
+
+    Raises:
+        InvalidSettings: the keys file cannot be used.
+    """
+    if settings.keys_file is None and not settings.redis_keys:
+        yield None
+        return
+    store = redis.asyncio.from_url(
+        settings.redis_url,
+        socket_timeout=REDIS_TIMEOUT_S,
+        socket_connect_timeout=REDIS_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+    places: list[FindsKeys] = []
+    if settings.keys_file is not None:
+        places.append(KeyFile(settings.keys_file, settings.slo_classes, readiness))
+    if settings.redis_keys:
+        places.append(KeyStore(store, settings.slo_classes, readiness))
+    limits = RateLimits()
+    async with contextlib.aclosing(store), background(RateSharing(store, limits).run()):
+        yield Guard(KeyRing(*places), limits)
 
 
 async def main() -> None:

@@ -14,10 +14,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from services.prism.advice import Advice, decode_either
 from services.prism.dispatches import Dispatches
+from services.prism.door import Door, Guard, grant_of
 from services.prism.endpoint import Endpoint
 from services.prism.fleet import EngineView, Fleet
+from services.prism.grants import Grant
+from services.prism.intake import CHAT_PATH, COMPLETIONS_PATH
 from services.prism.metrics import Metrics
+from services.prism.openapi import description
 from services.prism.router import ReadsFleet, Router
 from shared.api import ModelCard, ModelList, decode_chat, decode_completion
 from shared.asgi import JSON, request_id_of
@@ -27,6 +32,9 @@ from shared.lifecycle import Readiness
 from shared.slo import Slo
 
 log = structlog.get_logger()
+
+ROUTE_PATH = "/v1/route"
+QUOTE_PATH = "/v1/slo/quote"
 
 NEEDED_TO_SERVE = {"engines", "router"}
 """Parts without which prism is not ready; with Redis away it serves by what it last read, and says so."""
@@ -41,16 +49,37 @@ def create_app(
     *,
     slo_classes: Mapping[str, Slo],
     most_body_bytes: int,
+    guard: Guard | None = None,
 ) -> FastAPI:
-    """The application, to be served by any ASGI server."""
+    """The application, to be served by any ASGI server.
+
+    Args:
+        guard: who asks clients for their keys; None where anyone may come.
+    """
     app = FastAPI(title="prism", docs_url=None, redoc_url=None, openapi_url=None)
-    for path, decode in (("/v1/chat/completions", decode_chat), ("/v1/completions", decode_completion)):
-        endpoint = Endpoint(router, decode, metrics, slo_classes=slo_classes, most_body_bytes=most_body_bytes)
+    if guard is not None:
+        app.add_middleware(Door, guard=guard, metrics=metrics)
+    advice = Advice(router)
+    for path, decode, answer, answered in (
+        (CHAT_PATH, decode_chat, router.answer, "answered"),
+        (COMPLETIONS_PATH, decode_completion, router.answer, "answered"),
+        (ROUTE_PATH, decode_either, advice.route, "routed"),
+        (QUOTE_PATH, decode_either, advice.quote, "quoted"),
+    ):
+        endpoint = Endpoint(
+            answer, decode, metrics, slo_classes=slo_classes, most_body_bytes=most_body_bytes, answered=answered
+        )
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
 
     @app.get("/v1/models")
-    async def models() -> Response:
-        return _json(_models(await fleet.read()))
+    async def models(request: Request) -> Response:
+        return _json(_models(await fleet.read(), grant_of(request.scope)))
+
+    described = msgspec.json.encode(description(slo_classes=slo_classes, keys=guard is not None))
+
+    @app.get("/openapi.json")
+    async def openapi() -> Response:
+        return Response(described, headers={"content-type": JSON})
 
     @app.get("/v1/engines")
     async def engines() -> Response:
@@ -85,9 +114,10 @@ def create_app(
     return app
 
 
-def _models(fleet: Fleet) -> ModelList:
+def _models(fleet: Fleet, grant: Grant | None) -> ModelList:
     context_tokens: dict[str, int] = {}
-    for engine in fleet.engines:
+    permitted = [engine for engine in fleet.engines if grant is None or grant.permits(engine.state.model)]
+    for engine in permitted:
         context_tokens[engine.state.model] = max(engine.context_tokens, context_tokens.get(engine.state.model, 0))
     return ModelList(data=tuple(ModelCard(id=model, max_model_len=most) for model, most in context_tokens.items()))
 

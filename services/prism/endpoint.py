@@ -1,16 +1,18 @@
-"""One of the two generation endpoints, bare ASGI: whatever becomes of a request, it is answered, counted and logged once."""
+"""An endpoint that takes a generation request, bare ASGI: whatever becomes of a request, it is answered, counted and logged once."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 import structlog
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from services.prism.intake import take_in
+from services.prism.door import grant_of
+from services.prism.intake import Intake, take_in
 from services.prism.metrics import Metrics
 from services.prism.relay import StreamBroken
-from services.prism.router import Account, Router
+from services.prism.router import Account
 from shared.api import AnyRequest
 from shared.asgi import ClientGone, refuse, request_id_of, unless_client_leaves
 from shared.errors import ApiError
@@ -21,19 +23,29 @@ log = structlog.get_logger()
 CLIENT_GONE_STATUS = 499
 
 
+Answers = Callable[[Intake, Account, Send], Coroutine[Any, Any, None]]
+"""Answers a request, and says in its account what became of it."""
+
+
 class Endpoint:
-    """Takes in, routes and answers."""
+    """Takes in and has answered.
+
+    Args:
+        answered: the outcome of a request that got what it wanted.
+    """
 
     def __init__(
         self,
-        router: Router,
+        answer: Answers,
         decode: Callable[[bytes], AnyRequest],
         metrics: Metrics,
         *,
         slo_classes: Mapping[str, Slo],
         most_body_bytes: int,
+        answered: str = "answered",
     ) -> None:
-        self._router = router
+        self._answer = answer
+        self._answered = answered
         self._decode = decode
         self._metrics = metrics
         self._slo_classes = slo_classes
@@ -46,7 +58,6 @@ class Endpoint:
         outcome = "broken"
         try:
             intake = await take_in(
-                scope["path"],
                 headers,
                 receive,
                 self._decode,
@@ -54,16 +65,18 @@ class Endpoint:
                 slo_classes=self._slo_classes,
                 most_bytes=self._most_body_bytes,
                 arrived_at_s=arrived_at_s,
+                grant=grant_of(scope),
             )
+            account.tenant = intake.standing.tenant
             account.model, account.slo_class = intake.model, intake.slo.name
-            await unless_client_leaves(receive, self._router.answer(intake, account, send))
-            outcome = _outcome(account.status)
+            await unless_client_leaves(receive, self._answer(intake, account, send))
+            outcome = self._outcome(account.status)
         except ClientGone:
             account.status, outcome = CLIENT_GONE_STATUS, "client-gone"
         except StreamBroken:
             pass
         except ApiError as error:
-            account.status, outcome = error.status, _outcome(error.status)
+            account.status, outcome = error.status, self._outcome(error.status)
             await refuse(send, error, account.request_id)
         finally:
             self._settle(account, outcome, time.monotonic() - arrived_at_s)
@@ -77,6 +90,7 @@ class Endpoint:
             outcome=outcome,
             status=account.status,
             model=account.model,
+            tenant=account.tenant,
             slo_class=account.slo_class,
             engine=route and route.engine,
             reason=route and route.reason,
@@ -88,11 +102,10 @@ class Endpoint:
             duration_ms=_ms(duration_s),
         )
 
-
-def _outcome(status: int) -> str:
-    if status < 400:
-        return "answered"
-    return "refused" if status < 500 else "failed"
+    def _outcome(self, status: int) -> str:
+        if status < 400:
+            return self._answered
+        return "refused" if status < 500 else "failed"
 
 
 def _ms(value_s: float | None) -> float | None:

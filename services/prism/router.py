@@ -5,7 +5,6 @@ Until the first byte of an answer is here the client does not notice an engine t
 
 import asyncio
 import contextlib
-import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
@@ -26,7 +25,7 @@ from services.prism.relay import relay
 from services.prism.route import MOST_TRIES, NO_LOAD, RETRY_AFTER_S, Route, choose, what_is_left
 from services.prism.upstream import Answer, EngineAway, EngineFull, Upstream
 from shared import headers as names
-from shared.errors import Overloaded, Unavailable
+from shared.errors import ApiError, Overloaded, Unavailable
 from shared.slo import CLASS_HEADER, Slo, headers_from_slo
 
 LOOK_AGAIN_S = 1.0
@@ -75,6 +74,7 @@ class Account(msgspec.Struct, kw_only=True):
 
     request_id: str
     model: str | None = None
+    tenant: str | None = None
     slo_class: str | None = None
     route: Route | None = None
     tries: int = 0
@@ -83,6 +83,14 @@ class Account(msgspec.Struct, kw_only=True):
     first_byte_s: float | None = None
     status: int = 500
     """Until there is another."""
+
+
+class Foretold(msgspec.Struct, frozen=True):
+    """What would be decided; a refusal that says when to ask again in place of a route where there is none."""
+
+    choice: Route | ApiError
+    engines: Mapping[str, Route | ApiError]
+    """Of each that has the model, as if it were the only one."""
 
 
 class Router:
@@ -110,7 +118,7 @@ class Router:
         self._answer_s = answer_s
         self._reservations = reservations or Unshared()
         self._policy = policy
-        self._turns = itertools.count()
+        self._turn = 0
         self._clock = clock
         self._draw = draw
 
@@ -139,7 +147,7 @@ class Router:
                 async with self._asked(route, dispatch, intake) as answer:
                     account.first_byte_s = self._clock() - intake.arrived_at_s
                     account.status = answer.status
-                    await relay(answer, _client_headers(route, account.request_id), send)
+                    await relay(answer, _client_headers(route, intake.slo, account.request_id), send)
                     return
             except EngineFull as refusal:
                 full.append(refusal)
@@ -187,6 +195,7 @@ class Router:
         fleet = await self._fleet.read()
         loads = self._dispatches.loads(fleet, self._clock(), placed=placed)
         route = self._choose(fleet, loads, intake, tried)
+        self._turn += 1
         if placed is not None and placed.dispatch.engine == route.engine:
             return Decision(route, placed.dispatch), None
         now_s = self._clock()
@@ -215,15 +224,60 @@ class Router:
             slo,
             model=intake.model,
             draw=self._draw(),
-            turn=next(self._turns),
+            turn=self._turn,
             tried=tried,
             policy=self._policy,
         )
 
+    async def hand_out(self, intake: Intake, account: Account) -> tuple[Route, Mapping[str, str]]:
+        """The engine for a request that another proxy sends, and the headers to send it with.
+
+        Raises:
+            NotFound, Unavailable: as `choose`.
+        """
+        route, dispatch = await self.decide(intake, account, frozenset())
+        account.route = route
+        # Nobody will say here when it ends: its engine settles what was reserved, or time does.
+        self._dispatches.end(dispatch)
+        return route, self._engine_headers(route, intake, dispatch)
+
+    async def foretell(self, intake: Intake, account: Account) -> Foretold:
+        """What `decide` would say now, and of each engine alone; nothing is reserved and nothing sent.
+
+        Raises:
+            NotFound: as `choose`.
+        """
+        began_at_s = self._clock()
+        fleet = await self._fleet.read()
+        choice = self._outlook(fleet, intake)
+        engines = {}
+        for engine in fleet.engines:
+            if engine.state.model == intake.model:
+                alone = msgspec.structs.replace(fleet, engines=(engine,))
+                engines[engine.state.engine] = self._outlook(alone, intake)
+                await asyncio.sleep(0)  # a large fleet must not hold up those who are served
+        account.route = choice if isinstance(choice, Route) else None
+        account.route_s = self._clock() - began_at_s
+        return Foretold(choice=choice, engines=engines)
+
+    def _outlook(self, fleet: Fleet, intake: Intake) -> Route | ApiError:
+        try:
+            return self._choose(fleet, self._dispatches.loads(fleet, self._clock()), intake, frozenset())
+        except (Overloaded, Unavailable) as refusal:
+            return refusal
+
+    def _engine_headers(self, route: Route, intake: Intake, dispatch: Dispatch) -> dict[str, str]:
+        return {
+            **intake.headers,
+            **headers_from_slo(what_is_left(intake.slo, self._clock() - intake.arrived_at_s)),
+            **_predictions(route),
+            CLASS_HEADER: intake.slo.name,
+            names.DISPATCH: dispatch.name(self._dispatches.replica),
+        }
+
     @contextlib.asynccontextmanager
     async def _asked(self, route: Route, dispatch: Dispatch, intake: Intake) -> AsyncIterator[Answer]:
-        slo = what_is_left(intake.slo, self._clock() - intake.arrived_at_s)
-        headers = {**intake.headers, **_engine_headers(route, slo, dispatch, self._dispatches.replica)}
+        headers = self._engine_headers(route, intake, dispatch)
         asked = self._upstream.ask(
             route.url + intake.path, intake.body, headers, first_byte_s=self._answer_s, idle_s=self._idle_s
         )
@@ -269,17 +323,9 @@ def _all_full(engines: frozenset[str], refusals: Sequence[EngineFull]) -> Overlo
     return Overloaded(f"the engines {sorted(engines)} are full", code="engines_full", retry_after_s=retry_after_s)
 
 
-def _engine_headers(route: Route, slo: Slo, dispatch: Dispatch, replica: str) -> dict[str, str]:
+def _client_headers(route: Route, promised: Slo, request_id: str) -> dict[str, str]:
     return {
-        **headers_from_slo(slo),
-        **_predictions(route),
-        CLASS_HEADER: slo.name,
-        names.DISPATCH: dispatch.name(replica),
-    }
-
-
-def _client_headers(route: Route, request_id: str) -> dict[str, str]:
-    return {
+        **headers_from_slo(promised),
         names.REQUEST_ID: request_id,
         names.ENGINE: route.engine,
         names.ROUTE_REASON: route.reason,

@@ -1,12 +1,14 @@
 """What prism reads from the environment."""
 
+import ipaddress
 import os
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import Field, PlainValidator, field_validator
+from pydantic import Field, PlainValidator, ValidationInfo, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.prism.policies import policy_named
@@ -54,11 +56,24 @@ def _default_replica() -> str:
     return f"{hostname}-{os.getpid()}"
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class PrismSettings(Settings):
     """Keys `PRISM_…`, and the address that all services share."""
 
     model_config = SettingsConfigDict(env_prefix="PRISM_", frozen=True, extra="ignore", env_ignore_empty=True)
 
+    keys_file: Path | None = None
+    """API keys, as JSON: what each grants, by its SHA-256."""
+    redis_keys: bool = False
+    """Whether API keys are looked up in Redis too."""
+    open: bool = False
+    """Whether anyone who can reach it may use it, without keys, though others than this machine can."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     replica: Name = Field(default_factory=_default_replica)
@@ -74,6 +89,17 @@ class PrismSettings(Settings):
     drain_s: int = Field(default=30, ge=0)
     log_level: LogLevel = "INFO"
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
+
+    @field_validator("host")
+    @classmethod
+    def _is_guarded(cls, host: str, info: ValidationInfo) -> str:
+        is_waived = info.data.get("open") or info.data.get("keys_file") or info.data.get("redis_keys")
+        if not _is_loopback(host) and not is_waived:
+            raise ValueError(
+                "is not loopback, so clients must show keys: give them in PRISM_KEYS_FILE or, with PRISM_REDIS_KEYS=true, "
+                "in Redis; or let anyone in with PRISM_OPEN=true"
+            )
+        return host
 
     @field_validator("policy")
     @classmethod

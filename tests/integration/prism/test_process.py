@@ -91,13 +91,27 @@ async def test_a_stream_that_outlasts_the_drain_is_ended_with_an_error(
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("PRISM_PORT", "http"), ("PRISM_SLO_CLASSES", '{"fast": {"ttft": 1}}'), ("PRISM_MAX_BODY_BYTES", "-1")],
+    [
+        ("PRISM_PORT", "http"),
+        ("PRISM_SLO_CLASSES", '{"fast": {"ttft": 1}}'),
+        ("PRISM_MAX_BODY_BYTES", "-1"),
+        ("PRISM_HOST", "0.0.0.0"),
+    ],
 )
 async def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path, key: str, value: str) -> None:
     log = tmp_path / "prism.log"
     async with _process(log, **{key: value}) as process:
         assert await asyncio.wait_for(process.wait(), 10) == 1
     assert log.read_text().startswith(f"{key}: ")
+
+
+async def test_a_keys_file_that_cannot_be_used_is_named_and_nothing_is_served(tmp_path: Path) -> None:
+    log = tmp_path / "prism.log"
+    async with _process(log, PRISM_KEYS_FILE=str(tmp_path), PRISM_PORT=str(free_port())) as process:
+        assert await asyncio.wait_for(process.wait(), 10) == 1
+    last = log.read_text().splitlines()[-1]
+    assert last.startswith("PRISM_KEYS_FILE: ")
+    assert "Traceback" not in log.read_text()
 
 
 async def _refuses_connections(port: int) -> bool:

@@ -48,3 +48,21 @@ def test_a_policy_that_there_is_not_is_refused_with_those_there_are(monkeypatch:
     with pytest.raises(InvalidSettings) as caught:
         load(PrismSettings)
     assert "no policy 'fastest'; there are synergy, round-robin" in caught.value.problems["PRISM_POLICY"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
+def test_on_loopback_no_keys_are_needed(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("PRISM_HOST", host)
+    assert load(PrismSettings).host == host
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "router.internal"])
+def test_where_others_can_reach_it_keys_are_needed_or_waived(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("PRISM_HOST", host)
+    with pytest.raises(InvalidSettings) as caught:
+        load(PrismSettings)
+    assert "PRISM_OPEN=true" in caught.value.problems["PRISM_HOST"]
+    for key, value in (("PRISM_OPEN", "true"), ("PRISM_KEYS_FILE", "keys.json"), ("PRISM_REDIS_KEYS", "true")):
+        with monkeypatch.context() as patch:
+            patch.setenv(key, value)
+            assert load(PrismSettings).host == host
