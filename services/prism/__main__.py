@@ -11,8 +11,10 @@ import uvicorn
 from services.prism.app import create_app
 from services.prism.dispatches import Dispatches
 from services.prism.forecasts import FleetReader
+from services.prism.hindsight import Hindsight
 from services.prism.metrics import Metrics
 from services.prism.policies import policy_named
+from services.prism.receipt_log import ReceiptLog
 from services.prism.router import Router
 from services.prism.settings import PrismSettings
 from services.prism.upstream import Upstream
@@ -39,12 +41,15 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
     # A new name for each start: engines echo the numbers of dispatches, and those begin at 1 again.
     dispatches = Dispatches(f"{settings.replica}-{secrets.token_hex(3)}")
     fleet = FleetReader(settings.redis_url, readiness, metrics.redis_failures.inc)
-    async with contextlib.aclosing(fleet), Upstream() as upstream:
+    receipts = ReceiptLog(settings.redis_url, settings.receipts, metrics.receipts_dropped.inc)
+    hindsight = Hindsight(dispatches.replica, metrics, receipts.add)
+    async with contextlib.aclosing(fleet), contextlib.aclosing(receipts), Upstream() as upstream:
         router = Router(
             fleet,
             upstream,
             dispatches,
             metrics,
+            hindsight,
             idle_s=settings.idle_s,
             answer_s=settings.answer_s,
             policy=policy_named(settings.policy),
@@ -55,6 +60,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
             dispatches,
             metrics,
             readiness,
+            hindsight,
             slo_classes=settings.slo_classes,
             most_body_bytes=settings.max_body_bytes,
         )
@@ -73,6 +79,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
                 timeout_graceful_shutdown=settings.drain_s,
             )
         )
+        writing = asyncio.create_task(receipts.run())
         serving = asyncio.create_task(server.serve())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -80,6 +87,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
         server.should_exit = True
         await serving
         stopping.cancel()
+        writing.cancel()
 
 
 async def main() -> None:

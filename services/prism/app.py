@@ -17,6 +17,7 @@ from starlette.routing import Route
 from services.prism.dispatches import Dispatches
 from services.prism.endpoint import Endpoint
 from services.prism.fleet import EngineView, Fleet
+from services.prism.hindsight import Hindsight
 from services.prism.metrics import Metrics
 from services.prism.router import ReadsFleet, Router
 from shared.api import ModelCard, ModelList, decode_chat, decode_completion
@@ -38,6 +39,7 @@ def create_app(
     dispatches: Dispatches,
     metrics: Metrics,
     readiness: Readiness,
+    hindsight: Hindsight,
     *,
     slo_classes: Mapping[str, Slo],
     most_body_bytes: int,
@@ -45,7 +47,9 @@ def create_app(
     """The application, to be served by any ASGI server."""
     app = FastAPI(title="prism", docs_url=None, redoc_url=None, openapi_url=None)
     for path, decode in (("/v1/chat/completions", decode_chat), ("/v1/completions", decode_completion)):
-        endpoint = Endpoint(router, decode, metrics, slo_classes=slo_classes, most_body_bytes=most_body_bytes)
+        endpoint = Endpoint(
+            router, decode, metrics, hindsight, slo_classes=slo_classes, most_body_bytes=most_body_bytes
+        )
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
 
     @app.get("/v1/models")

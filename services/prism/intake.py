@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from services.prism.output_lengths import OutputLengths
 from services.prism.prompt_size import Ask, ask_of
 from shared.api import AnyRequest
 from shared.asgi import Receive, read_body
@@ -25,12 +26,13 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
     """Those of the client's that lens is to see; its credentials are not among them."""
     model: str
     stream: bool
+    ignore_eos: bool = False
     ask: Ask
     slo: Slo
     arrived_at_s: float
 
 
-async def take_in(
+async def take_in(  # noqa: PLR0913 - what is read, how, and within which bounds
     path: str,
     headers: Mapping[str, str],
     receive: Receive,
@@ -40,6 +42,7 @@ async def take_in(
     slo_classes: Mapping[str, Slo],
     most_bytes: int,
     arrived_at_s: float,
+    lengths: OutputLengths,
 ) -> Intake:
     """Read a request.
 
@@ -49,7 +52,7 @@ async def take_in(
     """
     body = await read_body(headers, receive, most_bytes)
     slo = slo_from_headers(headers, slo_classes)
-    standing_from_headers(headers)  # what lens would refuse need not travel there
+    standing = standing_from_headers(headers)  # what lens would refuse need not travel there
     request = decode(body)
     forwarded = {name: headers[name] for name in _FORWARDED if name in headers}
     return Intake(
@@ -58,7 +61,8 @@ async def take_in(
         headers={**forwarded, REQUEST_ID: request_id},
         model=request.model,
         stream=request.stream,
-        ask=ask_of(request),
+        ignore_eos=request.ignore_eos,
+        ask=ask_of(request, lengths.of(request.model, standing.tenant)),
         slo=slo,
         arrived_at_s=arrived_at_s,
     )

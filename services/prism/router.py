@@ -8,20 +8,23 @@ import contextlib
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
-import msgspec
 from starlette.types import Send
 
+from services.prism.account import ANSWERED, Account, comment_of
 from services.prism.dispatches import Dispatch, Dispatches
 from services.prism.fleet import Fleet
 from services.prism.foresighted import foresighted
+from services.prism.hindsight import Hindsight
 from services.prism.intake import Intake
 from services.prism.metrics import Metrics
 from services.prism.policy import Policy
 from services.prism.relay import relay
 from services.prism.route import MOST_TRIES, RETRY_AFTER_S, Route, choose, what_is_left
+from services.prism.stream_end import Ending
 from services.prism.upstream import Answer, EngineAway, EngineFull, Upstream
 from shared import headers as names
 from shared.errors import Overloaded, Unavailable
@@ -39,21 +42,6 @@ class ReadsFleet(Protocol):
         ...
 
 
-class Account(msgspec.Struct, kw_only=True):
-    """What became of a request, for its line in the log; times count from its arrival."""
-
-    request_id: str
-    model: str | None = None
-    slo_class: str | None = None
-    route: Route | None = None
-    tries: int = 0
-    route_s: float | None = None
-    """Of the last try: reading the fleet and choosing."""
-    first_byte_s: float | None = None
-    status: int = 500
-    """Until there is another."""
-
-
 class Router:
     """Answers requests from the fleet."""
 
@@ -63,6 +51,7 @@ class Router:
         upstream: Upstream,
         dispatches: Dispatches,
         metrics: Metrics,
+        hindsight: Hindsight,
         *,
         idle_s: float,
         answer_s: float,
@@ -74,6 +63,7 @@ class Router:
         self._upstream = upstream
         self._dispatches = dispatches
         self._metrics = metrics
+        self._hindsight = hindsight
         self._idle_s = idle_s
         self._answer_s = answer_s
         self._policy = policy
@@ -104,8 +94,8 @@ class Router:
             try:
                 async with self._asked(route, intake) as answer:
                     account.first_byte_s = self._clock() - intake.arrived_at_s
-                    account.status = answer.status
-                    await relay(answer, _client_headers(route, account.request_id), send)
+                    account.status, account.is_stream = answer.status, answer.is_stream
+                    await relay(answer, _client_headers(route, account), send, partial(self._ended, account, intake))
                     return
             except EngineFull as refusal:
                 full.append(refusal)
@@ -141,10 +131,16 @@ class Router:
             tried=tried,
             policy=self._policy,
         )
-        account.route_s = self._clock() - began_at_s
+        account.route_s, account.sent_s = self._clock() - began_at_s, now_s - intake.arrived_at_s
         self._metrics.route_seconds.observe(account.route_s)
         self._metrics.routes.labels(route.engine, route.reason).inc()
         return route
+
+    def _ended(self, account: Account, intake: Intake, ending: Ending) -> bytes:
+        """Note how an answer ended; what a stream says of it."""
+        account.ending, account.ended_s = ending, self._clock() - intake.arrived_at_s
+        receipt = self._hindsight.receipt(account, ANSWERED, account.ended_s)
+        return b"" if receipt is None else comment_of(receipt)
 
     @contextlib.asynccontextmanager
     async def _asked(self, route: Route, intake: Intake) -> AsyncIterator[Answer]:
@@ -196,12 +192,16 @@ def _engine_headers(route: Route, slo: Slo, dispatch: Dispatch, replica: str) ->
     }
 
 
-def _client_headers(route: Route, request_id: str) -> dict[str, str]:
+def _client_headers(route: Route, account: Account) -> dict[str, str]:
+    probable = {} if route.p_met is None else {names.P_MET: f"{route.p_met:.4f}"}
+    durations = {names.TELEMETRY_AGE_MS: route.state_age_s, names.ROUTE_MS: account.route_s}
     return {
-        names.REQUEST_ID: request_id,
+        names.REQUEST_ID: account.request_id,
         names.ENGINE: route.engine,
         names.ROUTE_REASON: route.reason,
+        **probable,
         **_predictions(route),
+        **_milliseconds(durations),
     }
 
 
@@ -210,4 +210,9 @@ def _predictions(route: Route) -> dict[str, str]:
         names.PREDICTED_TTFT_MS: route.predicted_ttft_s,
         names.PREDICTED_TPOT_MS: route.predicted_tpot_s,
     }
-    return {name: f"{value_s * 1e3:.3f}" for name, value_s in predictions.items() if value_s is not None}
+    return _milliseconds(predictions)
+
+
+def _milliseconds(durations_s: Mapping[str, float | None]) -> dict[str, str]:
+    """As headers, those that are known."""
+    return {name: f"{value_s * 1e3:.3f}" for name, value_s in durations_s.items() if value_s is not None}
