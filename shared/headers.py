@@ -18,6 +18,15 @@ PREDICTED_TPOT_MS = "x-synergy-predicted-tpot-ms"
 ROUTE_REASON = "x-synergy-route-reason"
 """Router → client: why that engine."""
 
+P_MET = "x-synergy-p-met"
+"""Router → client: how probable it was at the decision that all targets would be met, 0 to 1."""
+
+TELEMETRY_AGE_MS = "x-synergy-telemetry-age-ms"
+"""Router → client: how old what was known of the engine's load was at the decision."""
+
+ROUTE_MS = "x-synergy-route-ms"
+"""Router → client: how long the decision took."""
+
 PRIORITY = "x-synergy-priority"
 """Client → router → lens: a whole number; a request of a higher one is served before all of lower ones. 0 unless told."""
 

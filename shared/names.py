@@ -14,6 +14,9 @@ growing. `shared.fleet_scripts` says who marks what, and how a reader catches up
 REQUESTS_STREAM_KEY = "synergy:v1:requests"
 """A capped Redis stream: the outcome of each finished request, of all engines."""
 
+RECEIPTS_STREAM_KEY = "synergy:v1:receipts"
+"""A capped Redis stream: what routers promised and what came of it; an entry has one `shared.receipt.Receipt` as JSON."""
+
 SET_ASIDE_KEY = "synergy:v1:set-aside"
 """A capped Redis stream: telemetry that nothing was learned from, with the reason and its place in JetStream."""
 

@@ -27,17 +27,19 @@ import redis
 
 from loadgen.benchmarks.processes import end, redis_server
 from loadgen.benchmarks.written import write_report
+from services.prism.account import Account
 from services.prism.dispatches import Dispatches
 from services.prism.fleet import Fleet
 from services.prism.forecasts import FleetReader
 from services.prism.foresighted import foresighted
+from services.prism.hindsight import Hindsight
 from services.prism.intake import Intake
 from services.prism.metrics import Metrics
 from services.prism.mirror import Mirror
 from services.prism.policy import Policy
 from services.prism.prompt_size import Ask
 from services.prism.reservations import Reservations
-from services.prism.router import Account, Decision, Router
+from services.prism.router import Decision, Router
 from services.prism.scripts import Scripts
 from services.prism.upstream import Upstream
 from shared.engine_state import EngineState
@@ -178,6 +180,7 @@ async def _deciding(engines: int, policy: Policy) -> AsyncIterator[_Desk]:
                     upstream,
                     dispatches,
                     metrics,
+                    Hindsight("bench", metrics, lambda _receipt: None),
                     idle_s=1.0,
                     answer_s=1.0,
                     reservations=reservations,

@@ -8,7 +8,8 @@ from loadgen.outcome import FinishReason, Outcome
 from loadgen.workload import Request
 from services.lens.sequence import Sequence
 from services.prism.dispatches import Dispatch
-from services.prism.prompt_size import BYTES_PER_TOKEN, TYPICAL_OUTPUT_TOKENS, Ask
+from services.prism.output_lengths import TYPICAL, Lengths
+from services.prism.prompt_size import BYTES_PER_TOKEN, Ask, expected_tokens
 from services.prism.route import Route
 from shared.slo import Slo
 from shared.step import Sampling
@@ -40,11 +41,17 @@ class Job:
         *("request", "route", "sequence", "tried"),
     )
 
-    def __init__(self, request: Request, asker: Asker, text_bytes_per_token: float = BYTES_PER_TOKEN) -> None:
+    def __init__(
+        self,
+        request: Request,
+        asker: Asker,
+        text_bytes_per_token: float = BYTES_PER_TOKEN,
+        lengths: Lengths = TYPICAL,
+    ) -> None:
         self.request = request
         self.asker = asker
         self.prompt_tokens = prompt_tokens_of(request)
-        self.ask = ask_for(request, self.prompt_tokens, text_bytes_per_token)
+        self.ask = ask_for(request, self.prompt_tokens, text_bytes_per_token, lengths)
         self.tried: frozenset[str] = frozenset()
         self.full = False
         """Whether an engine had no room for it."""
@@ -97,10 +104,15 @@ def prompt_tokens_of(request: Request) -> int:
     return max(tokens, 1)
 
 
-def ask_for(request: Request, prompt_tokens: int, text_bytes_per_token: float = BYTES_PER_TOKEN) -> Ask:
-    """The request as the router sizes it up, which counts the bytes of its text."""
+def ask_for(
+    request: Request,
+    prompt_tokens: int,
+    text_bytes_per_token: float = BYTES_PER_TOKEN,
+    lengths: Lengths = TYPICAL,
+) -> Ask:
+    """The request as the router sizes it up, which counts the bytes of its text and knows how long answers are."""
     limit = request.max_tokens
-    expected = limit if request.ignore_eos else min(limit, TYPICAL_OUTPUT_TOKENS)
+    expected = expected_tokens(limit, lengths, ignore_eos=request.ignore_eos)
     estimated = math.ceil(prompt_tokens * text_bytes_per_token / BYTES_PER_TOKEN)
     return Ask(prompt_tokens=estimated, output_tokens=expected, most_output_tokens=limit)
 

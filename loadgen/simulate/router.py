@@ -4,15 +4,17 @@ from collections.abc import Callable
 from itertools import count
 from typing import Protocol
 
-from loadgen.outcome import Outcome
+from loadgen.outcome import FinishReason, Outcome
 from loadgen.simulate.engine import Engine, EngineGone
 from loadgen.simulate.events import Events
 from loadgen.simulate.hardware import MODEL
 from loadgen.simulate.job import Job
 from loadgen.simulate.reservations import Reservations
 from loadgen.workload import Request
+from services.prism.calibration import Calibration
 from services.prism.dispatches import Dispatches
 from services.prism.fleet import Fleet
+from services.prism.output_lengths import OutputLengths
 from services.prism.policy import Policy
 from services.prism.route import MOST_TRIES, Route, choose, what_is_left
 from shared.errors import ApiError, EngineFailed, Overloaded, Unavailable
@@ -59,11 +61,13 @@ class Replica:
         self._note = note
         self._text_bytes_per_token = text_bytes_per_token
         self._dispatches = Dispatches(name)
+        self._calibration = Calibration()
+        self._lengths = OutputLengths()
         self._turns = count()
 
     def take(self, request: Request) -> None:
         """A request has arrived."""
-        self._answer(Job(request, self, self._text_bytes_per_token))
+        self._answer(Job(request, self, self._text_bytes_per_token, self._lengths.of(MODEL)))
 
     def begun(self, job: Job) -> None:
         """The first token of an answer is here."""
@@ -73,7 +77,9 @@ class Replica:
     def ended(self, job: Job) -> None:
         """An answer is complete."""
         self._leave(job)
-        self._note(job.ended(self._events.now_s))
+        outcome = job.ended(self._events.now_s)
+        self._learn(job, outcome)
+        self._note(outcome)
 
     def broken(self, job: Job) -> None:
         """The engine has broken off: another is asked, unless the client has seen something of the answer."""
@@ -133,6 +139,23 @@ class Replica:
             tried=job.tried,
             policy=self._policy,
         )
+
+    def _learn(self, job: Job, outcome: Outcome) -> None:
+        """As `services.prism.hindsight` does, from what the client sees."""
+        route, dispatch = job.route, job.dispatch
+        assert route is not None
+        assert dispatch is not None
+        assert job.first_token_s is not None
+        self._calibration.note(
+            route.engine,
+            route.predicted_ttft_s,
+            job.first_token_s - dispatch.sent_at_s,
+            route.predicted_tpot_s,
+            outcome.tpot_s,
+            route.correction,
+        )
+        if not job.request.ignore_eos and outcome.output_tokens is not None:
+            self._lengths.learn(MODEL, "", outcome.output_tokens, cut=outcome.finish_reason == FinishReason.LENGTH)
 
     def _ask(self, job: Job, route: Route) -> None:
         now_s = self._events.now_s

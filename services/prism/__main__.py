@@ -15,6 +15,7 @@ from services.prism.app import create_app
 from services.prism.dispatches import Dispatches
 from services.prism.door import FindsKeys, Guard, KeyRing
 from services.prism.forecasts import FleetReader
+from services.prism.hindsight import Hindsight
 from services.prism.key_file import KeyFile
 from services.prism.key_store import KeyStore
 from services.prism.metrics import Metrics
@@ -22,6 +23,7 @@ from services.prism.mirror import Mirror
 from services.prism.policies import policy_named
 from services.prism.rate_limits import RateLimits
 from services.prism.rate_sharing import RateSharing
+from services.prism.receipt_log import ReceiptLog
 from services.prism.reservations import Reservations
 from services.prism.router import Router
 from services.prism.scripts import Scripts
@@ -55,7 +57,10 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
     scripts, mirror = Scripts(settings.redis_url, (CHANGED, RESERVE, RELEASE)), Mirror()
     fleet = FleetReader(scripts, mirror, readiness, metrics.redis_failures.inc)
     reservations = Reservations(scripts, mirror, dispatches.replica, metrics.redis_failures.inc)
+    receipts = ReceiptLog(settings.redis_url, settings.receipts, metrics.receipts_dropped.inc)
+    hindsight = Hindsight(dispatches.replica, metrics, receipts.add)
     async with (
+        contextlib.aclosing(receipts),
         Upstream() as upstream,
         guard_of(settings, readiness) as guard,
         contextlib.AsyncExitStack() as stack,
@@ -66,6 +71,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
             upstream,
             dispatches,
             metrics,
+            hindsight,
             idle_s=settings.idle_s,
             answer_s=settings.answer_s,
             reservations=reservations,
@@ -78,6 +84,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
             dispatches,
             metrics,
             readiness,
+            hindsight,
             slo_classes=settings.slo_classes,
             most_body_bytes=settings.max_body_bytes,
             guard=guard,
@@ -97,6 +104,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
                 timeout_graceful_shutdown=settings.drain_s,
             )
         )
+        writing = asyncio.create_task(receipts.run())
         serving = asyncio.create_task(server.serve())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -104,6 +112,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
         server.should_exit = True
         await serving
         stopping.cancel()
+        writing.cancel()
 
 
 @contextlib.asynccontextmanager

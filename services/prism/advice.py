@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 from starlette.types import Send
 
+from services.prism.account import Account
 from services.prism.intake import Intake
 from services.prism.route import Route
-from services.prism.router import Account, Router
+from services.prism.router import Router
 from shared.api import AnyRequest, decode_chat, decode_completion
 from shared.asgi import respond
 from shared.errors import ApiError, BadRequest

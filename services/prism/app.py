@@ -14,12 +14,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from services.prism.account import ANSWERED
 from services.prism.advice import Advice, decode_either
 from services.prism.dispatches import Dispatches
 from services.prism.door import Door, Guard, grant_of
 from services.prism.endpoint import Endpoint
 from services.prism.fleet import EngineView, Fleet
 from services.prism.grants import Grant
+from services.prism.hindsight import Hindsight
 from services.prism.intake import CHAT_PATH, COMPLETIONS_PATH
 from services.prism.metrics import Metrics
 from services.prism.openapi import description
@@ -40,12 +42,13 @@ NEEDED_TO_SERVE = {"engines", "router"}
 """Parts without which prism is not ready; with Redis away it serves by what it last read, and says so."""
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - its parts, and what bounds them
     router: Router,
     fleet: ReadsFleet,
     dispatches: Dispatches,
     metrics: Metrics,
     readiness: Readiness,
+    hindsight: Hindsight,
     *,
     slo_classes: Mapping[str, Slo],
     most_body_bytes: int,
@@ -61,13 +64,19 @@ def create_app(
         app.add_middleware(Door, guard=guard, metrics=metrics)
     advice = Advice(router)
     for path, decode, answer, answered in (
-        (CHAT_PATH, decode_chat, router.answer, "answered"),
-        (COMPLETIONS_PATH, decode_completion, router.answer, "answered"),
+        (CHAT_PATH, decode_chat, router.answer, ANSWERED),
+        (COMPLETIONS_PATH, decode_completion, router.answer, ANSWERED),
         (ROUTE_PATH, decode_either, advice.route, "routed"),
         (QUOTE_PATH, decode_either, advice.quote, "quoted"),
     ):
         endpoint = Endpoint(
-            answer, decode, metrics, slo_classes=slo_classes, most_body_bytes=most_body_bytes, answered=answered
+            answer,
+            decode,
+            metrics,
+            hindsight,
+            slo_classes=slo_classes,
+            most_body_bytes=most_body_bytes,
+            answered=answered,
         )
         app.router.routes.append(Route(path, endpoint, methods=["POST"]))
 

@@ -172,6 +172,10 @@ class Dispatches:
             recent_first_byte_s=self._recent_first_byte_s(state.engine, now_s),
         )
 
+    def _recent_first_byte_s(self, engine: str, now_s: float) -> float | None:
+        seen = self._first_bytes.get(engine)
+        return None if seen is None or now_s - seen.latest_at_s > RECENT_S else seen.mean_s
+
     @staticmethod
     def _unseen(outstanding: Sequence[Dispatch], admitted: int, now_s: float) -> Iterator[Dispatch]:
         for dispatch in reversed(outstanding):  # latest first: the rest is older and seen

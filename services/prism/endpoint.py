@@ -8,11 +8,12 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
+from services.prism.account import ANSWERED, BROKEN, CLIENT_GONE, FAILED, REFUSED, Account, ms
 from services.prism.door import grant_of
+from services.prism.hindsight import Hindsight
 from services.prism.intake import Intake, take_in
 from services.prism.metrics import Metrics
 from services.prism.relay import StreamBroken
-from services.prism.router import Account
 from shared.api import AnyRequest
 from shared.asgi import ClientGone, refuse, request_id_of, unless_client_leaves
 from shared.errors import ApiError
@@ -39,15 +40,17 @@ class Endpoint:
         answer: Answers,
         decode: Callable[[bytes], AnyRequest],
         metrics: Metrics,
+        hindsight: Hindsight,
         *,
         slo_classes: Mapping[str, Slo],
         most_body_bytes: int,
-        answered: str = "answered",
+        answered: str = ANSWERED,
     ) -> None:
         self._answer = answer
         self._answered = answered
         self._decode = decode
         self._metrics = metrics
+        self._hindsight = hindsight
         self._slo_classes = slo_classes
         self._most_body_bytes = most_body_bytes
 
@@ -55,9 +58,9 @@ class Endpoint:
         arrived_at_s = time.monotonic()
         headers = Headers(scope=scope)
         account = Account(request_id=request_id_of(headers))
-        outcome = "broken"
+        outcome = BROKEN
         try:
-            intake = await take_in(
+            intake = account.intake = await take_in(
                 headers,
                 receive,
                 self._decode,
@@ -66,13 +69,12 @@ class Endpoint:
                 most_bytes=self._most_body_bytes,
                 arrived_at_s=arrived_at_s,
                 grant=grant_of(scope),
+                lengths=self._hindsight.lengths,
             )
-            account.tenant = intake.standing.tenant
-            account.model, account.slo_class = intake.model, intake.slo.name
             await unless_client_leaves(receive, self._answer(intake, account, send))
             outcome = self._outcome(account.status)
         except ClientGone:
-            account.status, outcome = CLIENT_GONE_STATUS, "client-gone"
+            account.status, outcome = CLIENT_GONE_STATUS, CLIENT_GONE
         except StreamBroken:
             pass
         except ApiError as error:
@@ -83,30 +85,28 @@ class Endpoint:
 
     def _settle(self, account: Account, outcome: str, duration_s: float) -> None:
         self._metrics.requests.labels(account.status, outcome).inc()
-        route = account.route
+        if self._answered == ANSWERED:  # others only ask what would be
+            self._hindsight.take(account, outcome, duration_s)
+        intake, route = account.intake, account.route
         log.info(
             "request",
             request_id=account.request_id,
             outcome=outcome,
             status=account.status,
-            model=account.model,
-            tenant=account.tenant,
-            slo_class=account.slo_class,
+            model=intake and intake.model,
+            tenant=intake and intake.standing.tenant,
+            slo_class=intake and intake.slo.name,
             engine=route and route.engine,
             reason=route and route.reason,
             tries=account.tries,
-            predicted_ttft_ms=_ms(route.predicted_ttft_s if route else None),
-            predicted_tpot_ms=_ms(route.predicted_tpot_s if route else None),
-            route_ms=_ms(account.route_s),
-            first_byte_ms=_ms(account.first_byte_s),
-            duration_ms=_ms(duration_s),
+            predicted_ttft_ms=ms(route.predicted_ttft_s if route else None),
+            predicted_tpot_ms=ms(route.predicted_tpot_s if route else None),
+            route_ms=ms(account.route_s),
+            first_byte_ms=ms(account.first_byte_s),
+            duration_ms=ms(duration_s),
         )
 
     def _outcome(self, status: int) -> str:
         if status < 400:
             return self._answered
-        return "refused" if status < 500 else "failed"
-
-
-def _ms(value_s: float | None) -> float | None:
-    return None if value_s is None else round(value_s * 1e3, 3)
+        return REFUSED if status < 500 else FAILED

@@ -44,7 +44,12 @@ def foresighted(question: Question, step_times: StepTimes = step_times_s) -> Pic
         return Refusal(retry_after_s, hopeless=_is_hopeless(question, step_times))
     index, reason = _pick(question, costs, foreseen.p_met)
     ttft_s, tpot_s, p_met = foreseen.ttft_s[index], foreseen.tpot_s[index], foreseen.p_met[index]
-    return Pick(index, reason, float(ttft_s), float(tpot_s), float(p_met))
+    return Pick(index, reason, float(ttft_s), float(tpot_s), float(p_met), _best_other(foreseen.p_met, index))
+
+
+def _best_other(p_met: Array, index: int) -> float | None:
+    others = np.delete(p_met, index)
+    return float(others.max()) if others.size else None
 
 
 def _is_hopeless(question: Question, step_times: StepTimes) -> bool:

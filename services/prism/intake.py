@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from services.prism.grants import Grant
+from services.prism.output_lengths import OutputLengths
 from services.prism.prompt_size import Ask, ask_of
 from shared.api import AnyRequest, ChatRequest
 from shared.asgi import Receive, read_body
@@ -33,6 +34,7 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
     """Those of the client's that lens is to see; its credentials are not among them."""
     model: str
     stream: bool
+    ignore_eos: bool = False
     ask: Ask
     slo: Slo
     """As it is promised."""
@@ -40,7 +42,7 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
     arrived_at_s: float
 
 
-async def take_in(
+async def take_in(  # noqa: PLR0913 - what is read, how, and within which bounds
     headers: Mapping[str, str],
     receive: Receive,
     decode: Callable[[bytes], AnyRequest],
@@ -49,6 +51,7 @@ async def take_in(
     slo_classes: Mapping[str, Slo],
     most_bytes: int,
     arrived_at_s: float,
+    lengths: OutputLengths,
     grant: Grant | None = None,
 ) -> Intake:
     """Read a request.
@@ -64,10 +67,10 @@ async def take_in(
     wanted = slo_from_headers(headers, slo_classes, unnamed=(grant and grant.slo_class) or DEFAULT_CLASS)
     standing = standing_from_headers(headers)  # what lens would refuse need not travel there
     request = decode(body)
-    ask = ask_of(request)
     if grant is not None:
         _check_permitted(grant, request.model)
         standing = grant.bounded(standing)
+    ask = ask_of(request, lengths.of(request.model, standing.tenant))
     forwarded = {name: headers[name] for name in _FORWARDED if name in headers}
     return Intake(
         path=CHAT_PATH if isinstance(request, ChatRequest) else COMPLETIONS_PATH,
@@ -75,6 +78,7 @@ async def take_in(
         headers={**forwarded, **headers_from_standing(standing), REQUEST_ID: request_id},
         model=request.model,
         stream=request.stream,
+        ignore_eos=request.ignore_eos,
         ask=ask,
         slo=wanted if grant is None else grant.loosened(wanted, ask.output_tokens),
         standing=standing,

@@ -4,8 +4,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from services.prism.dispatches import Dispatches
 from services.prism.fleet import Fleet
+from shared.receipt import Receipt
 
 ROUTE_BUCKETS_S = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+PROBABILITY_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
 class Metrics:
@@ -24,6 +26,32 @@ class Metrics:
             "prism_route_seconds", "Reading the fleet and choosing", buckets=ROUTE_BUCKETS_S, registry=registry
         )
         self.redis_failures = Counter("prism_redis_failures", "Reads of the fleet that failed", registry=registry)
+        self.receipts_dropped = Counter(
+            "prism_receipts_dropped", "Receipts that were not written: Redis is away or slow", registry=registry
+        )
+        self._promises = Counter(
+            "prism_promises",
+            "Requests with targets, by whether they met them",
+            ["slo_class", "outcome"],
+            registry=registry,
+        )
+        self._p_met = Histogram(
+            "prism_p_met",
+            "Foreseen probability that targets would be met, by whether they were",
+            ["outcome"],
+            buckets=PROBABILITY_BUCKETS,
+            registry=registry,
+        )
+        self._forgone = Counter(
+            "prism_forgone_promises",
+            "Expected number that the likeliest engine at each decision would have kept beyond the one chosen",
+            registry=registry,
+        )
+        self._regretted = Counter(
+            "prism_regretted_promises",
+            "Expected number of those broken that the best other engine would have kept, by what was foreseen of it",
+            registry=registry,
+        )
         self._fleet_age = Gauge("prism_fleet_age_seconds", "Since Redis last answered", registry=registry)
         self._state_age = Gauge("prism_engine_state_age_seconds", "Of an engine's state", ["engine"], registry=registry)
         self._forecast_age = Gauge(
@@ -35,6 +63,20 @@ class Metrics:
         self._accepting = Gauge(
             "prism_engine_accepting", "1 where an engine takes new requests", ["engine"], registry=registry
         )
+
+    def count(self, receipt: Receipt) -> None:
+        """Take into account what came of a promise."""
+        if receipt.met is None:
+            return
+        outcome = "kept" if receipt.met else "broken"
+        self._promises.labels(receipt.slo_class, outcome).inc()
+        if receipt.p_met is None:
+            return
+        self._p_met.labels(outcome).observe(receipt.p_met)
+        if receipt.best_other_p_met is not None:
+            self._forgone.inc(max(receipt.best_other_p_met - receipt.p_met, 0.0))
+            if not receipt.met:
+                self._regretted.inc(receipt.best_other_p_met)
 
     def exposition(self, fleet: Fleet, dispatches: Dispatches, now_s: float) -> bytes:
         """All metrics as text, those of engines as the fleet is now."""

@@ -49,6 +49,8 @@ class Pick(NamedTuple):
     ttft_s: float | None = None
     tpot_s: float | None = None
     p_met: float | None = None
+    best_other_p_met: float | None = None
+    """Of the engines not taken."""
 
 
 class Refusal(NamedTuple):

@@ -2,14 +2,13 @@
 
 import msgspec
 
+from services.prism.output_lengths import TYPICAL, Lengths
 from shared.api import AnyRequest, ChatRequest
 
 BYTES_PER_TOKEN = 4
 """UTF-8 bytes to a token, about right for English prose and for scripts of three bytes a character."""
 TEMPLATE_TOKENS_PER_MESSAGE = 5
 """What a chat template puts around a message: its markers, its role, line ends."""
-TYPICAL_OUTPUT_TOKENS = 200
-"""Where a request does not end at its limit: answers of chats are 130 to 430 tokens long at the median and 0.9 quantile."""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,14 +21,21 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """The limit that the request set; None: as many as the context leaves."""
 
 
-def ask_of(request: AnyRequest) -> Ask:
-    """The size of a decoded request."""
-    prompt_tokens = _prompt_tokens(request)
-    if request.output_limit is None:
-        return Ask(prompt_tokens=prompt_tokens, output_tokens=TYPICAL_OUTPUT_TOKENS)
+def ask_of(request: AnyRequest, lengths: Lengths = TYPICAL) -> Ask:
+    """The size of a decoded request, whose answer is as long as such answers are unless it goes on to its limit."""
     limit = request.output_limit
-    expected = limit if request.ignore_eos else min(limit, TYPICAL_OUTPUT_TOKENS)
-    return Ask(prompt_tokens=prompt_tokens, output_tokens=expected, most_output_tokens=limit)
+    return Ask(
+        prompt_tokens=_prompt_tokens(request),
+        output_tokens=expected_tokens(limit, lengths, ignore_eos=request.ignore_eos),
+        most_output_tokens=limit,
+    )
+
+
+def expected_tokens(limit: int | None, lengths: Lengths, *, ignore_eos: bool) -> int:
+    """How long an answer will be that may have as many tokens as its limit, and where it ignores its end has them."""
+    if ignore_eos and limit is not None:
+        return limit
+    return max(round(lengths.expected(limit)), 1)
 
 
 def _prompt_tokens(request: AnyRequest) -> int:

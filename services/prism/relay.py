@@ -1,13 +1,13 @@
 """The way back to the client, as bare ASGI: each chunk of an answer is passed on as it comes and nothing is kept."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from services.prism.stream_end import EVENT_END, STREAM_END, Ending, StreamEnd, ending_of
 from services.prism.upstream import Answer
 from shared.asgi import Send, end, end_with_error, more, respond, start
 from shared.errors import EngineFailed
 
-EVENT_END = b"\n\n"
 MOST_HELD_BYTES = 64 * 1024
 
 
@@ -30,7 +30,11 @@ class WholeEvents:
         return data[:end]
 
 
-async def relay(answer: Answer, headers: Mapping[str, str], send: Send) -> None:
+NoteEnd = Callable[[Ending], bytes]
+"""Told how an answer ended as soon as its end is here; what it gives back goes into a stream before its end mark."""
+
+
+async def relay(answer: Answer, headers: Mapping[str, str], send: Send, note_end: NoteEnd) -> None:
     """Pass an answer on to the client; `headers` go before the engine's own.
 
     Raises:
@@ -39,9 +43,10 @@ async def relay(answer: Answer, headers: Mapping[str, str], send: Send) -> None:
     """
     headers = {**answer.headers, **headers}
     if answer.is_stream:
-        await _relay_stream(answer, headers, send)
+        await _relay_stream(answer, headers, send, note_end)
     else:
         body = b"".join([answer.first, *[chunk async for chunk in answer.rest()]])
+        note_end(ending_of(body))
         await respond(send, answer.status, body, headers)
 
 
@@ -49,15 +54,22 @@ class StreamBroken(EngineFailed):
     """The engine failed in the middle of a stream; an event has said so to the client."""
 
 
-async def _relay_stream(answer: Answer, headers: Mapping[str, str], send: Send) -> None:
-    events = WholeEvents()
+async def _relay_stream(answer: Answer, headers: Mapping[str, str], send: Send, note_end: NoteEnd) -> None:
+    events, stream_end = WholeEvents(), StreamEnd()
+
+    def passed_on(whole: bytes) -> bytes:
+        """The events, before the end mark with what there is to say of them."""
+        if not stream_end.take(whole):
+            return whole
+        return b"".join((whole.removesuffix(STREAM_END), note_end(stream_end.ending), STREAM_END))
+
     await start(send, answer.status, headers)
     try:
         if whole := events.take(answer.first):
-            await more(send, whole)
+            await more(send, passed_on(whole))
         async for chunk in answer.rest():
             if whole := events.take(chunk):
-                await more(send, whole)
+                await more(send, passed_on(whole))
     except EngineFailed as error:
         await end_with_error(send, error)
         raise StreamBroken(error.message) from error
@@ -65,4 +77,6 @@ async def _relay_stream(answer: Answer, headers: Mapping[str, str], send: Send) 
         # The router is leaving; a client that has left itself takes no harm from it.
         await end_with_error(send, EngineFailed("the router is shutting down"))
         raise
+    if not stream_end.is_here:
+        note_end(stream_end.ending)  # without an end mark there is no place that is surely between events
     await end(send, events.held)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from services.prism.calibration import UNCORRECTED, Errors
 from services.prism.dispatches import Load
 from services.prism.fleet import EngineView, Fleet
 from services.prism.foresighted import foresighted
@@ -33,6 +34,13 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     predicted_ttft_s: float | None = None
     predicted_tpot_s: float | None = None
     p_met: float | None = None
+    """How probable it was that the request would meet all its targets there."""
+    best_other_p_met: float | None = None
+    """The same of the engine but this one where it was most probable; None where there was no other."""
+    correction: Errors = UNCORRECTED
+    """The predictions are what was foreseen times its factors."""
+    state_age_s: float | None = None
+    """Of what was known of the engine's load."""
 
 
 def choose(  # noqa: PLR0913 - all that a decision rests on
@@ -63,7 +71,7 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     """
     engines = _permitted(fleet, loads, ask, model, tried)
     if fleet.stale:
-        return _least_outstanding(engines, loads, draw)
+        return _least_outstanding(engines, loads, draw, fleet.now_s)
     of_engines = [loads.get(engine.state.engine, NO_LOAD) for engine in engines]
     pick = policy(Question(engines, of_engines, ask, slo, draw, turn, fleet.now_s))
     if isinstance(pick, Refusal):
@@ -75,6 +83,8 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
         predicted_ttft_s=pick.ttft_s,
         predicted_tpot_s=pick.tpot_s,
         p_met=pick.p_met,
+        best_other_p_met=pick.best_other_p_met,
+        state_age_s=engines[pick.place].state_age_s(fleet.now_s),
     )
 
 
@@ -129,8 +139,13 @@ def _large_enough(engines: Sequence[EngineView], ask: Ask) -> Sequence[EngineVie
     return [engine for engine in engines if engine.context_tokens == most_tokens]
 
 
-def _least_outstanding(engines: Sequence[EngineView], loads: Mapping[str, Load], draw: float) -> Route:
+def _least_outstanding(engines: Sequence[EngineView], loads: Mapping[str, Load], draw: float, now_s: float) -> Route:
     outstanding = [loads.get(engine.state.engine, NO_LOAD).outstanding_requests for engine in engines]
     fewest = min(outstanding)
-    state = at([e.state for e, count in zip(engines, outstanding, strict=True) if count == fewest], draw)
-    return Route(engine=state.engine, url=state.url, reason=Reason.LEAST_OUTSTANDING)
+    engine = at([e for e, count in zip(engines, outstanding, strict=True) if count == fewest], draw)
+    return Route(
+        engine=engine.state.engine,
+        url=engine.state.url,
+        reason=Reason.LEAST_OUTSTANDING,
+        state_age_s=engine.state_age_s(now_s),
+    )

@@ -8,21 +8,25 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from starlette.types import Send
 
+from services.prism.account import ANSWERED, Account, comment_of
 from services.prism.dispatches import Dispatch, Dispatches, Load, Placed
 from services.prism.fleet import Fleet
 from services.prism.foresighted import foresighted
+from services.prism.hindsight import Hindsight
 from services.prism.intake import Intake
 from services.prism.metrics import Metrics
 from services.prism.pending import Pending
 from services.prism.policy import Policy
 from services.prism.relay import relay
 from services.prism.route import MOST_TRIES, NO_LOAD, RETRY_AFTER_S, Route, choose, what_is_left
+from services.prism.stream_end import Ending
 from services.prism.upstream import Answer, EngineAway, EngineFull, Upstream
 from shared import headers as names
 from shared.errors import ApiError, Overloaded, Unavailable
@@ -69,22 +73,6 @@ class Decision(NamedTuple):
     dispatch: Dispatch
 
 
-class Account(msgspec.Struct, kw_only=True):
-    """What became of a request, for its line in the log; times count from its arrival."""
-
-    request_id: str
-    model: str | None = None
-    tenant: str | None = None
-    slo_class: str | None = None
-    route: Route | None = None
-    tries: int = 0
-    route_s: float | None = None
-    """Of the last try: reading the fleet, choosing and reserving."""
-    first_byte_s: float | None = None
-    status: int = 500
-    """Until there is another."""
-
-
 class Foretold(msgspec.Struct, frozen=True):
     """What would be decided; a refusal that says when to ask again in place of a route where there is none."""
 
@@ -102,6 +90,7 @@ class Router:
         upstream: Upstream,
         dispatches: Dispatches,
         metrics: Metrics,
+        hindsight: Hindsight,
         *,
         idle_s: float,
         answer_s: float,
@@ -114,6 +103,7 @@ class Router:
         self._upstream = upstream
         self._dispatches = dispatches
         self._metrics = metrics
+        self._hindsight = hindsight
         self._idle_s = idle_s
         self._answer_s = answer_s
         self._reservations = reservations or Unshared()
@@ -146,8 +136,9 @@ class Router:
             try:
                 async with self._asked(route, dispatch, intake) as answer:
                     account.first_byte_s = self._clock() - intake.arrived_at_s
-                    account.status = answer.status
-                    await relay(answer, _client_headers(route, intake.slo, account.request_id), send)
+                    account.status, account.is_stream = answer.status, answer.is_stream
+                    headers = _client_headers(route, intake.slo, account)
+                    await relay(answer, headers, send, partial(self._ended, account, intake))
                     return
             except EngineFull as refusal:
                 full.append(refusal)
@@ -179,7 +170,8 @@ class Router:
                 raise
             if decision.dispatch is not crowded.dispatch:
                 self._dispatches.end(crowded.dispatch)
-        account.route_s = self._clock() - began_at_s
+        now_s = self._clock()
+        account.route_s, account.sent_s = now_s - began_at_s, now_s - intake.arrived_at_s
         self._metrics.route_seconds.observe(account.route_s)
         self._metrics.routes.labels(decision.route.engine, decision.route.reason).inc()
         return decision
@@ -275,6 +267,12 @@ class Router:
             names.DISPATCH: dispatch.name(self._dispatches.replica),
         }
 
+    def _ended(self, account: Account, intake: Intake, ending: Ending) -> bytes:
+        """Note how an answer ended; what a stream says of it."""
+        account.ending, account.ended_s = ending, self._clock() - intake.arrived_at_s
+        receipt = self._hindsight.receipt(account, ANSWERED, account.ended_s)
+        return b"" if receipt is None else comment_of(receipt)
+
     @contextlib.asynccontextmanager
     async def _asked(self, route: Route, dispatch: Dispatch, intake: Intake) -> AsyncIterator[Answer]:
         headers = self._engine_headers(route, intake, dispatch)
@@ -323,13 +321,17 @@ def _all_full(engines: frozenset[str], refusals: Sequence[EngineFull]) -> Overlo
     return Overloaded(f"the engines {sorted(engines)} are full", code="engines_full", retry_after_s=retry_after_s)
 
 
-def _client_headers(route: Route, promised: Slo, request_id: str) -> dict[str, str]:
+def _client_headers(route: Route, promised: Slo, account: Account) -> dict[str, str]:
+    probable = {} if route.p_met is None else {names.P_MET: f"{route.p_met:.4f}"}
+    durations = {names.TELEMETRY_AGE_MS: route.state_age_s, names.ROUTE_MS: account.route_s}
     return {
         **headers_from_slo(promised),
-        names.REQUEST_ID: request_id,
+        names.REQUEST_ID: account.request_id,
         names.ENGINE: route.engine,
         names.ROUTE_REASON: route.reason,
+        **probable,
         **_predictions(route),
+        **_milliseconds(durations),
     }
 
 
@@ -338,4 +340,9 @@ def _predictions(route: Route) -> dict[str, str]:
         names.PREDICTED_TTFT_MS: route.predicted_ttft_s,
         names.PREDICTED_TPOT_MS: route.predicted_tpot_s,
     }
-    return {name: f"{value_s * 1e3:.3f}" for name, value_s in predictions.items() if value_s is not None}
+    return _milliseconds(predictions)
+
+
+def _milliseconds(durations_s: Mapping[str, float | None]) -> dict[str, str]:
+    """As headers, those that are known."""
+    return {name: f"{value_s * 1e3:.3f}" for name, value_s in durations_s.items() if value_s is not None}

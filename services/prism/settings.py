@@ -86,6 +86,8 @@ class PrismSettings(Settings):
     """The longest silence of an engine that has begun to answer."""
     answer_s: float = Field(default=600.0, gt=0)
     """The longest wait for the first byte of an answer, its time in an engine's queue included."""
+    receipts: int = Field(default=20_000, ge=0)
+    """That Redis keeps, about, of all replicas; 0: none are written."""
     drain_s: int = Field(default=30, ge=0)
     log_level: LogLevel = "INFO"
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")

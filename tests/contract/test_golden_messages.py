@@ -5,6 +5,7 @@ import pytest
 
 from shared.engine_state import EngineState
 from shared.forecast import Forecast, ModelHealth
+from shared.receipt import Receipt
 from shared.steptime import Residuals
 from shared.telemetry import IdleReport, Outcome, RequestReport, StepReport, Telemetry
 from shared.wire import Message, UnreadableMessage, decode, encode
@@ -98,6 +99,36 @@ GOLDEN: list[tuple[Message, bytes]] = [
             b'"max_context_tokens":2048,"max_running":16,"step_tokens":256,"step_target_ms":150.0,"least_prefill_tokens":16,"kv_blocks_total":512,'
             b'"kv_block_tokens":16,"kv_blocks_free":500,"decode_seqs":0,"prefill_seqs":0,"kv_tokens":0,"waiting_requests":0,'
             b'"waiting_prefill_tokens":0,"in_flight_ms":0.0,"admitted":{"prism-1":4},"lateness_counts":[1200,3]}'
+        ),
+    ),
+    (
+        Receipt(
+            request_id="r1",
+            replica="prism-1",
+            model="m",
+            slo_class="interactive",
+            target_ttft_ms=2500.0,
+            engine="large",
+            reason="least-predicted",
+            tries=1,
+            predicted_ttft_ms=180.0,
+            p_met=0.97,
+            state_age_ms=12.5,
+            route_ms=0.75,
+            sent_ms=1.5,
+            status=200,
+            outcome="answered",
+            met=True,
+            ttft_ms=175.5,
+            e2e_ms=295.5,
+            output_tokens=1,
+        ),
+        (
+            b'{"v":1,"request_id":"r1","replica":"prism-1","model":"m","slo_class":"interactive","tenant":"",'
+            b'"target_ttft_ms":2500.0,"target_tpot_ms":null,"target_e2e_ms":null,"engine":"large","reason":"least-predicted",'
+            b'"tries":1,"predicted_ttft_ms":180.0,"predicted_tpot_ms":null,"p_met":0.97,"best_other_p_met":null,'
+            b'"state_age_ms":12.5,"route_ms":0.75,"sent_ms":1.5,"status":200,"outcome":"answered","refused":false,"met":true,'
+            b'"ttft_ms":175.5,"tpot_ms":null,"e2e_ms":295.5,"output_tokens":1}'
         ),
     ),
 ]

@@ -1,12 +1,20 @@
 """Engines as a router might see them."""
 
 import math
+from typing import Any
 
 import msgspec
 
+from services.prism.account import Account
 from services.prism.fleet import EngineView
+from services.prism.intake import Intake
+from services.prism.policy import Reason
+from services.prism.prompt_size import Ask
+from services.prism.route import Route
+from services.prism.stream_end import Ending
 from shared.engine_state import EngineState
 from shared.forecast import ModelHealth
+from shared.slo import Slo
 from shared.steptime import Residuals, StepModel
 from tests.step_models import step_model as law
 
@@ -65,3 +73,43 @@ def engine(
         health=health,
         forecast_written_at_s=-forecast_age_s,
     )
+
+
+PROMISED = Slo(name="interactive", ttft_s=1.0, tpot_s=0.1)
+LIKELY = Route(
+    engine="a",
+    url="",
+    reason=Reason.LEAST_PREDICTED,
+    predicted_ttft_s=0.5,
+    predicted_tpot_s=0.05,
+    p_met=0.9,
+    best_other_p_met=0.8,
+    state_age_s=0.02,
+)
+
+
+def account(slo: Slo = PROMISED, **changes: Any) -> Account:
+    """What became of a request: a stream of 11 tokens, the first after a second, the last after two; unless told otherwise."""
+    intake = Intake(
+        path="",
+        body=b"",
+        headers={"x-synergy-tenant": "acme"},
+        model="m",
+        stream=True,
+        ask=Ask(prompt_tokens=1, output_tokens=1),
+        slo=slo,
+        arrived_at_s=0.0,
+    )
+    fields: dict[str, Any] = {
+        "intake": intake,
+        "route": LIKELY,
+        "tries": 1,
+        "route_s": 0.001,
+        "sent_s": 0.002,
+        "first_byte_s": 1.0,
+        "is_stream": True,
+        "ended_s": 2.0,
+        "ending": Ending(11, "stop"),
+        "status": 200,
+    }
+    return Account(request_id="r", **{**fields, **changes})

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from services.prism.app import create_app
 from services.prism.dispatches import Dispatches
 from services.prism.fleet import Fleet
+from services.prism.hindsight import Hindsight
 from services.prism.metrics import Metrics
 from services.prism.router import Router
 from services.prism.upstream import Upstream
@@ -39,8 +40,11 @@ class Response(NamedTuple):
 async def app() -> AsyncIterator[FastAPI]:
     async with Upstream() as upstream:
         fleet, dispatches, metrics = FixedFleet(), Dispatches("r"), Metrics()
-        router = Router(fleet, upstream, dispatches, metrics, idle_s=1.0, answer_s=1.0)
-        yield create_app(router, fleet, dispatches, metrics, Readiness(), slo_classes={}, most_body_bytes=200_000)
+        hindsight = Hindsight("r", metrics, lambda _receipt: None)
+        router = Router(fleet, upstream, dispatches, metrics, hindsight, idle_s=1.0, answer_s=1.0)
+        yield create_app(
+            router, fleet, dispatches, metrics, Readiness(), hindsight, slo_classes={}, most_body_bytes=200_000
+        )
 
 
 async def ask(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.prism.prompt_size import TYPICAL_OUTPUT_TOKENS, Ask, ask_of
+from services.prism.output_lengths import TYPICAL
+from services.prism.prompt_size import Ask, ask_of
 from shared.api import decode_chat, decode_completion
 
 
@@ -14,7 +15,7 @@ from shared.api import decode_chat, decode_completion
         ('"prompt": [5, 6, 7]', Ask(prompt_tokens=3, output_tokens=16, most_output_tokens=16)),
         (
             '"prompt": "1", "max_tokens": 1000',
-            Ask(prompt_tokens=1, output_tokens=TYPICAL_OUTPUT_TOKENS, most_output_tokens=1000),
+            Ask(prompt_tokens=1, output_tokens=round(TYPICAL.expected(1000)), most_output_tokens=1000),
         ),
         (
             '"prompt": "1", "max_tokens": 1000, "ignore_eos": true',
@@ -28,4 +29,4 @@ def test_a_completion_is_as_large_as_its_prompt_and_limit(fields: str, ask: Ask)
 
 def test_a_chat_counts_its_messages_and_what_the_template_adds() -> None:
     body = b'{"model": "m", "messages": [{"role": "system", "content": "1234"}, {"role": "user", "content": "12345"}]}'
-    assert ask_of(decode_chat(body)) == Ask(prompt_tokens=1 + 2 + 3 * 5, output_tokens=TYPICAL_OUTPUT_TOKENS)
+    assert ask_of(decode_chat(body)) == Ask(prompt_tokens=1 + 2 + 3 * 5, output_tokens=round(TYPICAL.expected()))

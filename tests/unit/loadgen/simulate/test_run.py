@@ -6,9 +6,10 @@ import pytest
 
 from loadgen.load import Settings, draw_load
 from loadgen.simulate.fleet import Slow
-from loadgen.simulate.hardware import hardware_by_profile
+from loadgen.simulate.hardware import MODEL, hardware_by_profile
 from loadgen.simulate.run import ORACLE, Knows, Scenario, Simulated, _Run, simulate
 from services.engine.profile import load_profile
+from services.prism.calibration import UNCORRECTED
 from services.prism.policies import POLICIES
 
 PROFILES = ("h100-llama3.1-8b", "a100-llama3.1-8b")
@@ -66,3 +67,16 @@ def test_which_replica_takes_a_request_has_nothing_to_do_with_how_the_load_was_d
     balancer = _Run(FLEET, 7, lambda _outcome: None)._balancer
     replicas = balancer.integers(0, 2, 400)
     assert 0.4 < np.mean(replicas == load_draws * 2 // 10_000) < 0.6
+
+
+def test_routers_learn_how_long_answers_are_and_how_predictions_come_true():
+    scenario = msgspec.structs.replace(FLEET, replicas=1)
+    settings = Settings(url="", model="", requests=200, seed=3, timeout_s=0.0, rate_per_s=20.0)
+    load = [msgspec.structs.replace(r, max_tokens=900, ignore_eos=False) for r in draw_load(settings)]
+    running = _Run(scenario, 3, lambda _outcome: None)
+    running.run(load)
+    [replica] = running._replicas
+    assert replica._lengths.of(MODEL).expected(900) > 800  # all went on to their limit
+    known = replica._calibration.of("h")
+    assert known != UNCORRECTED
+    assert replica._calibration.of("new") != UNCORRECTED

@@ -1,0 +1,56 @@
+"""What is made of a request that has ended: lessons for the next ones, counts of promises kept and broken, and a receipt."""
+
+from collections.abc import Callable
+
+from services.prism.account import ANSWERED, Account, receipt_of
+from services.prism.calibration import Calibration
+from services.prism.metrics import Metrics
+from services.prism.output_lengths import OutputLengths
+from shared.receipt import Receipt
+
+
+class Hindsight:
+    """Of one replica.
+
+    Args:
+        keep: takes each receipt; must not wait.
+
+    Attributes:
+        calibration: how predictions came true.
+        lengths: how long answers are.
+    """
+
+    def __init__(self, replica: str, metrics: Metrics, keep: Callable[[Receipt], None]) -> None:
+        self.calibration = Calibration()
+        self.lengths = OutputLengths()
+        self._replica = replica
+        self._metrics = metrics
+        self._keep = keep
+
+    def receipt(self, account: Account, outcome: str, duration_s: float) -> Receipt | None:
+        """What there is to say of a request now."""
+        return receipt_of(account, outcome, duration_s, self._replica)
+
+    def take(self, account: Account, outcome: str, duration_s: float) -> None:
+        """A request has ended."""
+        if outcome == ANSWERED:
+            self._learn(account)
+        receipt = self.receipt(account, outcome, duration_s)
+        if receipt is not None:
+            self._metrics.count(receipt)
+            self._keep(receipt)
+
+    def _learn(self, account: Account) -> None:
+        intake, route, ending = account.intake, account.route, account.ending
+        if intake is None or route is None or account.ended_s is None:
+            return
+        ttft_s = None
+        if account.ttft_s is not None and account.sent_s is not None:
+            ttft_s = account.ttft_s - account.sent_s
+        self.calibration.note(
+            route.engine, route.predicted_ttft_s, ttft_s, route.predicted_tpot_s, account.tpot_s, route.correction
+        )
+        # An answer that ignores its end says nothing of where it would have been.
+        if ending.output_tokens is not None and ending.finish_reason in ("stop", "length") and not intake.ignore_eos:
+            client, cut = intake.standing.tenant, ending.finish_reason == "length"
+            self.lengths.learn(intake.model, client, ending.output_tokens, cut=cut)
