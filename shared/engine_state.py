@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from shared.wire import Message
 
+MOST_PREFIX_CHANGES = 64
+"""That a state tells of; a reader that has missed more reads the whole set (`names.prefixes_key`)."""
 MOST_LATENESS_AGE_S = 1.5
 """How old the `lateness_counts` of an engine that serves may be: steps that ended before are in them."""
 
@@ -49,3 +51,9 @@ class EngineState(Message, frozen=True, kw_only=True):
     """The highest dispatch number admitted, by router replica."""
     lateness_counts: tuple[int, ...] = ()
     """Emulated engines: as `shared.step.EngineInfo` has them; empty for others, and where lens does not know them."""
+    prefix_epoch: str = ""
+    """In which the engine began with an empty cache and `prefix_serial` with 0; empty where it copies no prefixes."""
+    prefix_serial: int = 0
+    """Changes so far to the blocks of text (`shared.prompt_blocks`) that its cache holds."""
+    prefix_changes: tuple[str, ...] = ()
+    """The latest of them, the last one last: `+` or `-` and the block's name."""

@@ -56,4 +56,7 @@ def announced(
         in_flight_ms=round(load.in_flight_s * 1e3, 3),
         admitted=dict(admitted),
         lateness_counts=info.lateness_counts,
+        prefix_epoch=scheduler.prefix_epoch,
+        prefix_serial=scheduler.text_blocks.serial,
+        prefix_changes=scheduler.text_blocks.changes,
     )

@@ -1,5 +1,7 @@
 """The engine as lens announces it."""
 
+from collections.abc import Collection
+
 from services.lens.announced import announced
 from services.lens.frontend import Frontend
 from services.lens.loop import StepLoop
@@ -30,3 +32,8 @@ def engine_state(settings: LensSettings, loop: StepLoop, frontend: Frontend) -> 
         draining=frontend.draining,
         admitted=frontend.admitted,
     )
+
+
+def prefixes(loop: StepLoop) -> Collection[str]:
+    """The blocks of text that the engine's cache holds; none before its first answer."""
+    return frozenset() if loop.scheduler is None else loop.scheduler.text_blocks.held
