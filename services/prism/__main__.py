@@ -9,14 +9,16 @@ import structlog
 import uvicorn
 
 from services.prism.app import create_app
+from services.prism.cached_prefixes import CachedPrefixes
 from services.prism.dispatches import Dispatches
 from services.prism.forecasts import FleetReader
 from services.prism.metrics import Metrics
 from services.prism.policies import policy_named
+from services.prism.prefix_reader import PrefixReader
 from services.prism.router import Router
 from services.prism.settings import PrismSettings
 from services.prism.upstream import Upstream
-from shared.lifecycle import Readiness, stop_signals
+from shared.lifecycle import Readiness, background, stop_signals
 from shared.logs import configure_logs
 from shared.settings import load
 
@@ -39,7 +41,14 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
     # A new name for each start: engines echo the numbers of dispatches, and those begin at 1 again.
     dispatches = Dispatches(f"{settings.replica}-{secrets.token_hex(3)}")
     fleet = FleetReader(settings.redis_url, readiness, metrics.redis_failures.inc)
-    async with contextlib.aclosing(fleet), Upstream() as upstream:
+    prefixes = CachedPrefixes()
+    reader = PrefixReader(settings.redis_url, prefixes)
+    async with (
+        contextlib.aclosing(fleet),
+        contextlib.aclosing(reader),
+        Upstream() as upstream,
+        background(reader.run()),
+    ):
         router = Router(
             fleet,
             upstream,
@@ -48,6 +57,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
             idle_s=settings.idle_s,
             answer_s=settings.answer_s,
             policy=policy_named(settings.policy),
+            prefixes=prefixes,
         )
         app = create_app(
             router,

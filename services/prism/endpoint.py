@@ -54,6 +54,7 @@ class Endpoint:
                 slo_classes=self._slo_classes,
                 most_bytes=self._most_body_bytes,
                 arrived_at_s=arrived_at_s,
+                bytes_per_token=self._router.bytes_per_token.of,
             )
             account.model, account.slo_class = intake.model, intake.slo.name
             await unless_client_leaves(receive, self._router.answer(intake, account, send))
@@ -81,6 +82,7 @@ class Endpoint:
             engine=route and route.engine,
             reason=route and route.reason,
             tries=account.tries,
+            cached_tokens=route and route.cached_tokens,
             predicted_ttft_ms=_ms(route.predicted_ttft_s if route else None),
             predicted_tpot_ms=_ms(route.predicted_tpot_s if route else None),
             route_ms=_ms(account.route_s),

@@ -56,7 +56,12 @@ class _Crowd(NamedTuple):
 
 
 def foresee(
-    engines: Sequence[EngineView], loads: Sequence[Load], ask: Ask, now_s: float, step_times: StepTimes = step_times_s
+    engines: Sequence[EngineView],
+    loads: Sequence[Load],
+    ask: Ask,
+    now_s: float,
+    step_times: StepTimes = step_times_s,
+    cached_tokens: Sequence[int] = (),
 ) -> Foreseen:
     """The times that this request would see on each of these engines.
 
@@ -65,6 +70,7 @@ def foresee(
         loads: what this replica knows of each beyond its state.
         now_s: by the clock that the engines' times are of.
         step_times: how long steps take on them; by default as their models say.
+        cached_tokens: of its prompt, what each has already and need not compute; empty: nothing.
     """
     models = [engine.model for engine in engines]
     crowd = _crowd(engines, loads)
@@ -73,11 +79,12 @@ def foresee(
     batched = np.minimum(crowd.decodes + crowd.requests_ahead, crowd.max_running - 1)
     meanwhile = crowd._replace(decodes=np.minimum(crowd.decodes + crowd.requests_ahead / 2, crowd.max_running - 1))
     chunk_tokens = _chunk_tokens(step_times, models, meanwhile, ask)
-    prefill_tokens = crowd.tokens_ahead + ask.prompt_tokens
+    own_tokens = np.maximum(ask.prompt_tokens - np.array(cached_tokens or 0.0), 1.0)
+    prefill_tokens = crowd.tokens_ahead + own_tokens
     steps = np.ceil(prefill_tokens / chunk_tokens)
     prefill_s = steps * step_times(models, _mixed(meanwhile, prefill_tokens / steps, ask))
 
-    kv_tokens = crowd.kv_tokens + prefill_tokens + ask.output_tokens / 2
+    kv_tokens = crowd.kv_tokens + crowd.tokens_ahead + ask.prompt_tokens + ask.output_tokens / 2
     decode_s = step_times(models, _decodes(batched + 1, kv_tokens))
     room_s = _generations_until_room(crowd, ask) * ask.output_tokens * decode_s
 

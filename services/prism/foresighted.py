@@ -28,7 +28,9 @@ def foresighted(question: Question, step_times: StepTimes = step_times_s) -> Pic
     Args:
         step_times: how long steps take on these engines; by default as their models say.
     """
-    foreseen = foresee(question.engines, question.loads, question.ask, question.now_s, step_times)
+    foreseen = foresee(
+        question.engines, question.loads, question.ask, question.now_s, step_times, question.cached_tokens
+    )
     shares = _shares_of_targets(foreseen, question.ask, question.slo)
     index, reason = _pick(question, shares)
     return Pick(index, reason, float(foreseen.ttft_s[index]), float(foreseen.tpot_s[index]))

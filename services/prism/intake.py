@@ -30,7 +30,7 @@ class Intake(msgspec.Struct, frozen=True, kw_only=True):
     arrived_at_s: float
 
 
-async def take_in(
+async def take_in(  # noqa: PLR0913 - what it reads, and what that is read by
     path: str,
     headers: Mapping[str, str],
     receive: Receive,
@@ -40,8 +40,12 @@ async def take_in(
     slo_classes: Mapping[str, Slo],
     most_bytes: int,
     arrived_at_s: float,
+    bytes_per_token: Callable[[str], float],
 ) -> Intake:
     """Read a request.
+
+    Args:
+        bytes_per_token: by model.
 
     Raises:
         ApiError: it cannot be run as it stands, or is too large.
@@ -49,7 +53,7 @@ async def take_in(
     """
     body = await read_body(headers, receive, most_bytes)
     slo = slo_from_headers(headers, slo_classes)
-    standing_from_headers(headers)  # what lens would refuse need not travel there
+    standing = standing_from_headers(headers)  # what lens would refuse need not travel there
     request = decode(body)
     forwarded = {name: headers[name] for name in _FORWARDED if name in headers}
     return Intake(
@@ -58,7 +62,7 @@ async def take_in(
         headers={**forwarded, REQUEST_ID: request_id},
         model=request.model,
         stream=request.stream,
-        ask=ask_of(request),
+        ask=ask_of(request, tenant=standing.tenant, bytes_per_token=bytes_per_token(request.model)),
         slo=slo,
         arrived_at_s=arrived_at_s,
     )

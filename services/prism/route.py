@@ -1,6 +1,7 @@
 """Which engine gets a request: filter the fleet, let a policy pick from what is left."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -30,6 +31,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     predicted_ttft_s: float | None = None
     predicted_tpot_s: float | None = None
+    cached_tokens: int = 0
+    """Of the prompt, what need not be computed there."""
 
 
 def choose(  # noqa: PLR0913 - all that a decision rests on
@@ -43,6 +46,7 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     turn: int = 0,
     tried: frozenset[str] = frozenset(),
     policy: Policy = foresighted,
+    cached_blocks: Mapping[str, int] = MappingProxyType({}),
 ) -> Route:
     """The engine for this request.
 
@@ -52,6 +56,7 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
         turn: requests that this replica has routed before.
         tried: engines that have failed this request already.
         policy: what picks from the engines that may have it; with stale loads all pick alike.
+        cached_blocks: by engine, how many of the prompt's first blocks it has.
 
     Raises:
         NotFound: no engine of the fleet has the model.
@@ -60,13 +65,16 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     engines = _permitted(fleet, loads, ask, model, tried)
     if fleet.stale:
         return _least_outstanding(engines, loads, draw)
-    pick = policy(Question(engines, [_load(loads, engine) for engine in engines], ask, slo, draw, turn, fleet.now_s))
+    cached_tokens = [ask.tokens_of(cached_blocks.get(engine.state.engine, 0)) for engine in engines]
+    known = [_load(loads, engine) for engine in engines]
+    pick = policy(Question(engines, known, ask, slo, draw, turn, fleet.now_s, cached_tokens))
     return Route(
         engine=engines[pick.place].state.engine,
         url=engines[pick.place].state.url,
         reason=pick.reason,
         predicted_ttft_s=pick.ttft_s,
         predicted_tpot_s=pick.tpot_s,
+        cached_tokens=cached_tokens[pick.place],
     )
 
 

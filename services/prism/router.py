@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import msgspec
 from starlette.types import Send
 
+from services.prism.bytes_per_token import BytesPerToken
+from services.prism.cached_prefixes import CachedPrefixes
 from services.prism.dispatches import Dispatch, Dispatches
 from services.prism.fleet import Fleet
 from services.prism.foresighted import foresighted
@@ -29,6 +31,9 @@ from shared.slo import CLASS_HEADER, Slo, headers_from_slo
 
 LOOK_AGAIN_S = 1.0
 """How often a request that waits for its first byte sees whether its engine is still there."""
+
+MOST_DIGITS = 9
+"""Of a number of tokens."""
 
 
 class ReadsFleet(Protocol):
@@ -55,7 +60,11 @@ class Account(msgspec.Struct, kw_only=True):
 
 
 class Router:
-    """Answers requests from the fleet."""
+    """Answers requests from the fleet.
+
+    Attributes:
+        bytes_per_token: what answers have taught of each model's tokenizer.
+    """
 
     def __init__(  # noqa: PLR0913 - its parts, and what bounds them
         self,
@@ -67,6 +76,7 @@ class Router:
         idle_s: float,
         answer_s: float,
         policy: Policy = foresighted,
+        prefixes: CachedPrefixes | None = None,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -77,6 +87,8 @@ class Router:
         self._idle_s = idle_s
         self._answer_s = answer_s
         self._policy = policy
+        self.bytes_per_token = BytesPerToken()
+        self._prefixes = CachedPrefixes() if prefixes is None else prefixes
         self._turns = itertools.count()
         self._clock = clock
         self._draw = draw
@@ -130,6 +142,7 @@ class Router:
         now_s = self._clock()
         loads = {engine.state.engine: self._dispatches.load(engine.state, now_s) for engine in fleet.engines}
         slo = what_is_left(intake.slo, now_s - intake.arrived_at_s)
+        self._prefixes.take(fleet.engines)
         route = choose(
             fleet,
             loads,
@@ -140,6 +153,7 @@ class Router:
             turn=next(self._turns),
             tried=tried,
             policy=self._policy,
+            cached_blocks=self._prefixes.cached_blocks(intake.ask.blocks, now_s),
         )
         account.route_s = self._clock() - began_at_s
         self._metrics.route_seconds.observe(account.route_s)
@@ -149,7 +163,8 @@ class Router:
     @contextlib.asynccontextmanager
     async def _asked(self, route: Route, intake: Intake) -> AsyncIterator[Answer]:
         now_s = self._clock()
-        dispatch = self._dispatches.send(route.engine, intake.ask.prompt_tokens, now_s)
+        dispatch = self._dispatches.send(route.engine, intake.ask.prompt_tokens - route.cached_tokens, now_s)
+        self._prefixes.expect(route.engine, intake.ask.blocks, now_s)
         slo = what_is_left(intake.slo, now_s - intake.arrived_at_s)
         headers = {**intake.headers, **_engine_headers(route, slo, dispatch, self._dispatches.replica)}
         asked = self._upstream.ask(
@@ -159,9 +174,15 @@ class Router:
             async with contextlib.AsyncExitStack() as stack:
                 answer = await self._unless_it_leaves(route.engine, stack.enter_async_context(asked))
                 self._dispatches.answered(dispatch, self._clock())
+                self._learn(intake, answer)
                 yield answer
         finally:
             self._dispatches.end(dispatch)
+
+    def _learn(self, intake: Intake, answer: Answer) -> None:
+        counted = answer.headers.get(names.PROMPT_TOKENS, "")
+        if counted.isdecimal() and len(counted) <= MOST_DIGITS:
+            self.bytes_per_token.learn(intake.model, intake.ask, int(counted))
 
     async def _unless_it_leaves(self, engine: str, answer: Coroutine[Any, Any, Answer]) -> Answer:
         """Await the beginning of an answer for as long as the engine is in the pool: a frozen one breaks no connection.

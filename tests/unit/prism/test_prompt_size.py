@@ -6,6 +6,13 @@ from services.prism.prompt_size import TYPICAL_OUTPUT_TOKENS, Ask, ask_of
 from shared.api import decode_chat, decode_completion
 
 
+def size(ask: Ask) -> Ask:
+    """Nothing but the counts."""
+    return Ask(
+        prompt_tokens=ask.prompt_tokens, output_tokens=ask.output_tokens, most_output_tokens=ask.most_output_tokens
+    )
+
+
 @pytest.mark.parametrize(
     ("fields", "ask"),
     [
@@ -23,9 +30,9 @@ from shared.api import decode_chat, decode_completion
     ],
 )
 def test_a_completion_is_as_large_as_its_prompt_and_limit(fields: str, ask: Ask) -> None:
-    assert ask_of(decode_completion(f'{{"model": "m", {fields}}}'.encode())) == ask
+    assert size(ask_of(decode_completion(f'{{"model": "m", {fields}}}'.encode()))) == ask
 
 
 def test_a_chat_counts_its_messages_and_what_the_template_adds() -> None:
     body = b'{"model": "m", "messages": [{"role": "system", "content": "1234"}, {"role": "user", "content": "12345"}]}'
-    assert ask_of(decode_chat(body)) == Ask(prompt_tokens=1 + 2 + 3 * 5, output_tokens=TYPICAL_OUTPUT_TOKENS)
+    assert size(ask_of(decode_chat(body))) == Ask(prompt_tokens=1 + 2 + 3 * 5, output_tokens=TYPICAL_OUTPUT_TOKENS)
