@@ -55,5 +55,7 @@ class EngineState(Message, frozen=True, kw_only=True):
     """In which the engine began with an empty cache and `prefix_serial` with 0; empty where it copies no prefixes."""
     prefix_serial: int = 0
     """Changes so far to the blocks of text (`shared.prompt_blocks`) that its cache holds."""
+    prefix_blocks: int = 0
+    """How many there are now."""
     prefix_changes: tuple[str, ...] = ()
     """The latest of them, the last one last: `+` or `-` and the block's name."""

@@ -58,5 +58,6 @@ def announced(
         lateness_counts=info.lateness_counts,
         prefix_epoch=scheduler.prefix_epoch,
         prefix_serial=scheduler.text_blocks.serial,
+        prefix_blocks=len(scheduler.text_blocks.held),
         prefix_changes=scheduler.text_blocks.changes,
     )

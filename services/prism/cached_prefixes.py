@@ -22,6 +22,8 @@ class Behind(NamedTuple):
 
     epoch: str
     serial: int
+    blocks: int
+    """In the set when that was told."""
 
 
 class CachedPrefixes:
@@ -59,9 +61,11 @@ class CachedPrefixes:
 
     def replace(self, engine: str, behind: Behind, blocks: Iterable[str]) -> None:
         """The whole set has been read, after `behind` was found; what has changed since is told by the next state."""
-        mirror = self._mirrors.get(engine)
+        mirror, blocks = self._mirrors.get(engine), tuple(blocks)
         if mirror is None or mirror.epoch != behind.epoch:
             return
+        if behind.blocks and not blocks:
+            return  # Redis has lost it, and lens will write it anew
         self.behind.pop(engine, None)
         self._forget_held(mirror)
         for block in blocks:
@@ -103,6 +107,7 @@ class CachedPrefixes:
     def _follow(self, mirror: "_Mirror", state: EngineState) -> None:
         if mirror.epoch != state.prefix_epoch:
             self._clear(mirror)
+            self.behind.pop(state.engine, None)
             mirror.epoch, mirror.serial, mirror.seen_serial = state.prefix_epoch, 0, 0
         mirror.state = state
         told, serial = state.prefix_changes, state.prefix_serial
@@ -118,7 +123,7 @@ class CachedPrefixes:
             mirror.serial = serial
             self.behind.pop(state.engine, None)
         else:
-            self.behind[state.engine] = Behind(mirror.epoch, serial)
+            self.behind[state.engine] = Behind(mirror.epoch, serial, state.prefix_blocks)
 
     def _hold(self, mirror: "_Mirror", block: str) -> None:
         mirror.held.add(block)

@@ -93,6 +93,7 @@ GOLDEN: list[tuple[Message, bytes]] = [
             lateness_counts=(1200, 3),
             prefix_epoch="b00t-2",
             prefix_serial=70,
+            prefix_blocks=9,
             prefix_changes=("-0123456789abcdef", "+fedcba9876543210"),
         ),
         (
@@ -101,7 +102,7 @@ GOLDEN: list[tuple[Message, bytes]] = [
             b'"max_context_tokens":2048,"max_running":16,"step_tokens":256,"step_target_ms":150.0,"least_prefill_tokens":16,"kv_blocks_total":512,'
             b'"kv_block_tokens":16,"kv_blocks_free":500,"decode_seqs":0,"prefill_seqs":0,"kv_tokens":0,"waiting_requests":0,'
             b'"waiting_prefill_tokens":0,"in_flight_ms":0.0,"admitted":{"prism-1":4},"lateness_counts":[1200,3],'
-            b'"prefix_epoch":"b00t-2","prefix_serial":70,"prefix_changes":["-0123456789abcdef","+fedcba9876543210"]}'
+            b'"prefix_epoch":"b00t-2","prefix_serial":70,"prefix_blocks":9,"prefix_changes":["-0123456789abcdef","+fedcba9876543210"]}'
         ),
     ),
 ]
@@ -148,5 +149,5 @@ def test_a_version_from_the_future_is_refused_by_number():
 def test_a_state_from_before_prefixes_were_told_of_is_read_as_telling_of_none():
     state, golden = GOLDEN[2]
     older = golden[: golden.index(b',"prefix_epoch"')] + b"}"
-    none: dict[str, object] = {"prefix_epoch": "", "prefix_serial": 0, "prefix_changes": ()}
+    none: dict[str, object] = {"prefix_epoch": "", "prefix_serial": 0, "prefix_blocks": 0, "prefix_changes": ()}
     assert decode(older, EngineState) == msgspec.structs.replace(state, **none)
