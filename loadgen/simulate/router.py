@@ -10,6 +10,7 @@ from loadgen.simulate.events import Events
 from loadgen.simulate.hardware import MODEL
 from loadgen.simulate.job import Job
 from loadgen.workload import Request
+from services.prism.cached_prefixes import CachedPrefixes
 from services.prism.dispatches import Dispatches
 from services.prism.fleet import Fleet
 from services.prism.policy import Policy
@@ -34,6 +35,7 @@ class Replica:
         draw: random numbers in [0, 1).
         note: takes what became of each request.
         text_bytes_per_token: of prompts, which the router estimates tokens from.
+        has_text: whether prompts are more than lengths.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Replica:
         draw: Callable[[], float],
         note: Callable[[Outcome], None],
         text_bytes_per_token: float,
+        has_text: bool = False,
     ) -> None:
         self._engines = engines
         self._policy = policy
@@ -53,12 +56,14 @@ class Replica:
         self._draw = draw
         self._note = note
         self._text_bytes_per_token = text_bytes_per_token
+        self._has_text = has_text
+        self._prefixes = CachedPrefixes()
         self._dispatches = Dispatches(name)
         self._turns = count()
 
     def take(self, request: Request) -> None:
         """A request has arrived."""
-        self._answer(Job(request, self, self._text_bytes_per_token))
+        self._answer(Job(request, self, self._text_bytes_per_token, has_text=self._has_text))
 
     def begun(self, job: Job) -> None:
         """The first token of an answer is here."""
@@ -115,7 +120,8 @@ class Replica:
     def _choose(self, job: Job) -> Route:
         fleet, now_s = self._engines.view(), self._events.now_s
         loads = {engine.state.engine: self._dispatches.load(engine.state, now_s) for engine in fleet.engines}
-        return choose(
+        self._prefixes.take(fleet.engines)
+        route = choose(
             fleet,
             loads,
             job.ask,
@@ -125,11 +131,18 @@ class Replica:
             turn=next(self._turns),
             tried=job.tried,
             policy=self._policy,
+            cached_blocks=self._prefixes.cached_blocks(job.ask.blocks, now_s),
         )
+        for name, behind in tuple(self._prefixes.behind.items()):
+            self._prefixes.replace(name, behind, self._engines.named(name).text_held)
+        return route
 
     def _ask(self, job: Job, route: Route) -> None:
         now_s = self._events.now_s
-        dispatch = job.dispatch = self._dispatches.send(route.engine, job.ask.prompt_tokens, now_s)
+        dispatch = job.dispatch = self._dispatches.send(
+            route.engine, job.ask.prompt_tokens - route.cached_tokens, now_s
+        )
+        self._prefixes.expect(route.engine, job.ask.blocks, now_s)
         sequence = job.sequence_for(what_is_left(job.request.slo, now_s - job.request.arrival_s), now_s)
         self._engines.named(route.engine).offer(job, sequence, self._dispatches.replica, dispatch)
 

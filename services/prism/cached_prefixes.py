@@ -61,14 +61,15 @@ class CachedPrefixes:
 
     def replace(self, engine: str, behind: Behind, blocks: Iterable[str]) -> None:
         """The whole set has been read, after `behind` was found; what has changed since is told by the next state."""
-        mirror, blocks = self._mirrors.get(engine), tuple(blocks)
+        mirror, now_held = self._mirrors.get(engine), set(blocks)
         if mirror is None or mirror.epoch != behind.epoch:
             return
-        if behind.blocks and not blocks:
+        if behind.blocks and not now_held:
             return  # Redis has lost it, and lens will write it anew
         self.behind.pop(engine, None)
-        self._forget_held(mirror)
-        for block in blocks:
+        for block in mirror.held - now_held:
+            self._drop(mirror, block)
+        for block in now_held - mirror.held:
             self._hold(mirror, block)
         mirror.state, mirror.serial, mirror.seen_serial = None, behind.serial, behind.serial
 
