@@ -1,5 +1,7 @@
 """Simulated prompts that begin alike: engines copy what they have, and the router knows where that is."""
 
+from typing import Any
+
 import pytest
 
 from loadgen.simulate.job import ask_for, prompt_tokens_of, token_ids_of, with_text
@@ -18,7 +20,7 @@ def turn(arrival_s: float, number: int, *, shares: bool = True) -> Request:
     return Request(arrival_s=arrival_s, prompt=prompt, max_tokens=3, slo=TIGHT, ignore_eos=True)
 
 
-def copying(policy: str = "synergy", *, copies_prefixes: bool = True, **changes: object):
+def copying(policy: str = "synergy", *, copies_prefixes: bool = True, **changes: Any):
     return scenario("a", "b", policy=policy, copies_prefixes=copies_prefixes, **changes)
 
 
