@@ -8,6 +8,8 @@ DUE_EDGES_S = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Bounds of the intervals by which prompts are told apart: due, or wanted, within the first, between two, beyond the last."""
 DUE_INTERVALS = len(DUE_EDGES_S) + 1
 
+MOST_PREFIX_CHANGES = 64
+"""That a state tells of; a reader that has missed more reads the whole set (`names.prefixes_key`)."""
 MOST_LATENESS_AGE_S = 1.5
 """How old the `lateness_counts` of an engine that serves may be: steps that ended before are in them."""
 
@@ -64,3 +66,11 @@ class EngineState(Message, frozen=True, kw_only=True):
     """The highest dispatch number admitted, by router replica."""
     lateness_counts: tuple[int, ...] = ()
     """Emulated engines: as `shared.step.EngineInfo` has them; empty for others, and where lens does not know them."""
+    prefix_epoch: str = ""
+    """In which the engine began with an empty cache and `prefix_serial` with 0; empty where it copies no prefixes."""
+    prefix_serial: int = 0
+    """Changes so far to the blocks of text (`shared.prompt_blocks`) that its cache holds."""
+    prefix_blocks: int = 0
+    """How many there are now."""
+    prefix_changes: tuple[str, ...] = ()
+    """The latest of them, the last one last: `+` or `-` and the block's name."""

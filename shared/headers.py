@@ -45,6 +45,9 @@ RATE_RESET = "x-ratelimit-reset-requests"
 RELEGATED = "x-synergy-relegated"
 """Lens → router → client: `true` where the prompt could not be on time and was served behind those that could."""
 
+PROMPT_TOKENS = "x-synergy-prompt-tokens"
+"""Lens → router → client: the prompt's tokens, counted by the engine's tokenizer with its template."""
+
 RETRY_AFTER_MS = "retry-after-ms"
 """Every server → client: when to ask again, finer than `retry-after`; OpenAI's clients prefer it."""
 

@@ -47,6 +47,12 @@ def engine_key(engine: str) -> str:
     return f"synergy:v1:engine:{engine}"
 
 
+def prefixes_key(engine: str) -> str:
+    """A Redis set: the blocks of text that an engine's cache holds, written before the state that tells of them; it lives
+    for `ENGINE_KEY_LIFETIME_S`."""
+    return f"synergy:v1:prefixes:{engine}"
+
+
 def forecast_key(engine: str) -> str:
     """The Redis key of an engine's forecast; it does not expire, its age widens the intervals."""
     return f"synergy:v1:forecast:{engine}"

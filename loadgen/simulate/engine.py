@@ -1,6 +1,7 @@
 """A simulated engine and its lens: the services' scheduler over steps that take virtual time. Pure."""
 
 from collections import deque
+from collections.abc import Collection
 from typing import NamedTuple
 
 from loadgen.simulate.events import Events
@@ -109,6 +110,11 @@ class Engine:
         self._heard.append(dispatch.name(replica))
         if not self._scheduler.in_flight:
             self._send_ahead()
+
+    @property
+    def text_held(self) -> Collection[str]:
+        """The blocks of text that its cache holds."""
+        return self._scheduler.text_blocks.held
 
     def die(self) -> list[Job]:
         """Break off; returns what it was answering."""

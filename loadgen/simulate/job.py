@@ -1,21 +1,27 @@
 """A request on its way through the simulated system, and what became of it as its client would see it. Pure."""
 
 import math
+import zlib
 from functools import lru_cache
 from typing import Protocol
 
+import msgspec
+
 from loadgen.outcome import FinishReason, Outcome
+from loadgen.simulate.hardware import MODEL, VOCAB_SIZE
 from loadgen.workload import Request
 from services.lens.sequence import Sequence
 from services.prism.dispatches import Dispatch
 from services.prism.output_lengths import TYPICAL, Lengths
 from services.prism.prompt_size import BYTES_PER_TOKEN, Ask, expected_tokens
 from services.prism.route import Route
+from shared.prompt_blocks import BLOCK_BYTES, block_names
 from shared.slo import Slo
 from shared.step import Sampling
 
 TEXT = "simulated"
 LENGTHS_KEPT = 2048
+WORDS_KEPT = 65_536
 GREEDY = Sampling(seed=0, temperature=0.0)
 NO_END: frozenset[int] = frozenset()
 
@@ -34,11 +40,15 @@ class Asker(Protocol):
 
 
 class Job:
-    """One request. Answers go on to their limit."""
+    """One request. Answers go on to their limit.
+
+    Args:
+        has_text: whether its prompt is more than a length, so that others may begin like it.
+    """
 
     __slots__ = (
         *("ask", "asker", "dispatch", "first_token_s", "full", "prompt_tokens"),
-        *("request", "route", "sequence", "tried"),
+        *("prompt_ids", "request", "route", "sequence", "tried"),
     )
 
     def __init__(
@@ -47,11 +57,17 @@ class Job:
         asker: Asker,
         text_bytes_per_token: float = BYTES_PER_TOKEN,
         lengths: Lengths = TYPICAL,
+        *,
+        has_text: bool = False,
     ) -> None:
         self.request = request
         self.asker = asker
         self.prompt_tokens = prompt_tokens_of(request)
         self.ask = ask_for(request, self.prompt_tokens, text_bytes_per_token, lengths)
+        self.prompt_ids = prompt_of(self.prompt_tokens)
+        if has_text:
+            self.ask = with_text(self.ask, request.prompt_text.encode())
+            self.prompt_ids = token_ids_of(request)
         self.tried: frozenset[str] = frozenset()
         self.full = False
         """Whether an engine had no room for it."""
@@ -64,12 +80,13 @@ class Job:
         """The request as lens takes it in."""
         self.sequence = Sequence(
             request_id="",
-            prompt_ids=prompt_of(self.prompt_tokens),
+            prompt_ids=self.prompt_ids,
             max_output_tokens=self.request.max_tokens,
             sampling=GREEDY,
             end_ids=NO_END,
             slo=slo,
             arrival_s=now_s,
+            text_blocks=self.ask.blocks,
         )
         return self.sequence
 
@@ -121,3 +138,27 @@ def ask_for(
 def prompt_of(tokens: int) -> tuple[int, ...]:
     """A prompt of a length; nobody looks at its tokens, so requests share them."""
     return (0,) * tokens
+
+
+def with_text(ask: Ask, text: bytes) -> Ask:
+    """What it asks for, its text cut as the services cut it."""
+    return msgspec.structs.replace(
+        ask,
+        blocks=block_names(text, tenant="", model=MODEL),
+        block_tokens=ask.prompt_tokens * BLOCK_BYTES / max(len(text), 1),
+    )
+
+
+def token_ids_of(request: Request) -> tuple[int, ...]:
+    """As many as `prompt_tokens_of` says: a synthetic prompt's words, or a text's bytes, some at a time."""
+    prompt = request.prompt
+    if not isinstance(prompt, str):
+        return tuple(map(_token_id, prompt.text.encode().split(b" ")))
+    text = prompt.encode()
+    ends = range(BYTES_PER_TOKEN, max(len(text), 1) + BYTES_PER_TOKEN, BYTES_PER_TOKEN)
+    return tuple([_token_id(text[end - BYTES_PER_TOKEN : end]) for end in ends])
+
+
+@lru_cache(WORDS_KEPT)
+def _token_id(word: bytes) -> int:
+    return zlib.crc32(word) % VOCAB_SIZE

@@ -11,6 +11,7 @@ from loadgen.simulate.hardware import MODEL
 from loadgen.simulate.job import Job
 from loadgen.simulate.reservations import Reservations
 from loadgen.workload import Request
+from services.prism.cached_prefixes import CachedPrefixes
 from services.prism.calibration import Calibration
 from services.prism.dispatches import Dispatches
 from services.prism.fleet import Fleet
@@ -41,6 +42,7 @@ class Replica:
         draw: random numbers in [0, 1).
         note: takes what became of each request.
         text_bytes_per_token: of prompts, which the router estimates tokens from.
+        has_text: whether prompts are more than lengths.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Replica:
         draw: Callable[[], float],
         note: Callable[[Outcome], None],
         text_bytes_per_token: float,
+        has_text: bool = False,
     ) -> None:
         self._engines = engines
         self._policy = policy
@@ -60,6 +63,8 @@ class Replica:
         self._draw = draw
         self._note = note
         self._text_bytes_per_token = text_bytes_per_token
+        self._has_text = has_text
+        self._prefixes = CachedPrefixes()
         self._dispatches = Dispatches(name)
         self._calibration = Calibration()
         self._lengths = OutputLengths()
@@ -67,7 +72,8 @@ class Replica:
 
     def take(self, request: Request) -> None:
         """A request has arrived."""
-        self._answer(Job(request, self, self._text_bytes_per_token, self._lengths.of(MODEL)))
+        lengths = self._lengths.of(MODEL)
+        self._answer(Job(request, self, self._text_bytes_per_token, lengths, has_text=self._has_text))
 
     def begun(self, job: Job) -> None:
         """The first token of an answer is here."""
@@ -128,7 +134,8 @@ class Replica:
 
     def _choose(self, job: Job) -> Route:
         fleet, now_s = self._engines.view(), self._events.now_s
-        return choose(
+        self._prefixes.take(fleet.engines)
+        route = choose(
             fleet,
             self._dispatches.loads(fleet, now_s),
             job.ask,
@@ -138,7 +145,11 @@ class Replica:
             turn=next(self._turns),
             tried=job.tried,
             policy=self._policy,
+            cached_blocks=self._prefixes.cached_blocks(job.ask.blocks, now_s),
         )
+        for name, behind in tuple(self._prefixes.behind.items()):
+            self._prefixes.replace(name, behind, self._engines.named(name).text_held)
+        return route
 
     def _learn(self, job: Job, outcome: Outcome) -> None:
         """As `services.prism.hindsight` does, from what the client sees."""
@@ -160,7 +171,8 @@ class Replica:
     def _ask(self, job: Job, route: Route) -> None:
         now_s = self._events.now_s
         slo = what_is_left(job.request.slo, now_s - job.request.arrival_s)
-        dispatch = job.dispatch = self._dispatches.send(route.engine, job.ask.prompt_tokens, now_s, slo.first_token_s)
+        own_tokens = job.ask.prompt_tokens - route.cached_tokens
+        dispatch = job.dispatch = self._dispatches.send(route.engine, own_tokens, now_s, slo.first_token_s)
         # In no time, so that nobody comes between the choice and this: there is never another choice to be made.
         self._engines.reservations.reserve(dispatch, self._dispatches.replica, now_s)
         self._dispatches.reserved(dispatch)

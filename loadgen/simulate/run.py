@@ -57,6 +57,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     max_waiting: int = 256
     text_bytes_per_token: float = BYTES_PER_TOKEN
     """Of prompts; routers, which estimate tokens from bytes, are right where it is what they assume."""
+    copies_prefixes: bool = False
+    """Whether engines copy what prompts have in common, in no time, and routers know of it; prompts are then made of text."""
 
 
 class Simulated(NamedTuple):
@@ -107,6 +109,7 @@ class _Run:
                 draw=rng.random,
                 note=self._note,
                 text_bytes_per_token=scenario.text_bytes_per_token,
+                has_text=scenario.copies_prefixes,
             )
             for number, rng in enumerate(draws.spawn(scenario.replicas))
         ]
@@ -138,6 +141,8 @@ class _Run:
     def _engine(self, name: str, hardware_name: str) -> Engine:
         scenario = self._scenario
         hardware = scenario.hardware[hardware_name]
+        if scenario.copies_prefixes:
+            hardware = hardware._replace(info=msgspec.structs.replace(hardware.info, copies_prefixes=True))
         speed = Speed(hardware.times(self._seed_of[name]))
         truth = Given(speed, hardware.capacity_tokens_per_s)
         knowledge: Knowledge = truth if scenario.knows is Knows.TRUE else Learned(name, scenario.delay_s)

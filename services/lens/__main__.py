@@ -17,7 +17,7 @@ from services.lens.metrics import LensMetrics
 from services.lens.planners import planner_named
 from services.lens.publisher import Publisher
 from services.lens.settings import LensSettings, bundled_model_path
-from services.lens.state import engine_kind, engine_state
+from services.lens.state import engine_kind, engine_state, prefixes
 from services.lens.tokenizer import load_text_model
 from services.lens.triton import open_session
 from services.lens.warmup import warm_up
@@ -88,7 +88,12 @@ async def main(settings: LensSettings) -> None:
         await warm_up(loop)
         readiness.has("warm-up")
         log.info("ready", engine=settings.engine, url=settings.url)
-        await fleet.run(functools.partial(engine_state, settings, loop, frontend), frontend.take_heard, learned)
+        await fleet.run(
+            functools.partial(engine_state, settings, loop, frontend),
+            frontend.take_heard,
+            learned,
+            functools.partial(prefixes, loop),
+        )
 
     with stop_signals() as stop:
         async with background(loop.run(), publisher.run(settings.nats_url), join_fleet()):

@@ -63,4 +63,8 @@ def announced(  # noqa: PLR0913 - what the scheduler does not know of itself
         in_flight_ms=round(load.in_flight_s * 1e3, 3),
         admitted=dict(admitted),
         lateness_counts=info.lateness_counts,
+        prefix_epoch=scheduler.prefix_epoch,
+        prefix_serial=scheduler.text_blocks.serial,
+        prefix_blocks=len(scheduler.text_blocks.held),
+        prefix_changes=scheduler.text_blocks.changes,
     )

@@ -11,6 +11,7 @@ from services.lens.blocks import BlockLedger
 from services.lens.plan import Room
 from services.lens.prefixes import Prefix, PrefixTree
 from services.lens.sequence import Sequence
+from services.lens.text_blocks import TextBlocks
 from shared.step import NO_SLOT, EngineInfo
 
 
@@ -26,6 +27,8 @@ class Cache:
         self._to_release: list[int] = []
         self._ledger = BlockLedger(info.kv_blocks_total, info.kv_block_tokens)
         self._tree = PrefixTree(info.kv_block_tokens) if info.copies_prefixes else None
+        self.text_blocks = TextBlocks()
+        """Whose text can be copied; none where nothing can."""
         self.has_forgotten = False
         """Whether text that somebody who waits may have expected is gone."""
 
@@ -91,6 +94,8 @@ class Cache:
         """What has been sent of its prompt can be copied from the next step on."""
         if self._tree is not None:
             self._tree.extend(sequence.slot, sequence.tenant, sequence.prefill_ids, sequence.cached_tokens)
+            if not sequence.prefill_tokens_left:
+                self.text_blocks.hold(sequence.slot, sequence.text_blocks)
 
     def leave(self, sequence: Sequence) -> None:
         """A sequence leaves; what it has computed can be copied for as long as nobody wants the room."""
@@ -124,6 +129,7 @@ class Cache:
         self._ledger.release(slot)
         if self._tree is not None:
             self._tree.forget(slot)
+            self.text_blocks.release(slot)
             self.has_forgotten = True
         self._free_slots.append(slot)
         self._to_release.append(slot)

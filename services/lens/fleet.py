@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import redis.asyncio
 import redis.exceptions
@@ -17,7 +17,7 @@ from shared.engine_state import EngineState
 from shared.fleet_scripts import ANNOUNCE, LEAVE, announcement
 from shared.forecast import Forecast
 from shared.lifecycle import Readiness
-from shared.names import forecast_key
+from shared.names import ENGINE_KEY_LIFETIME_S, forecast_key, prefixes_key
 from shared.steptime import StepModel
 from shared.wire import UnreadableMessage, decode
 
@@ -43,12 +43,15 @@ class Fleet:
         self._engine = engine
         self._readiness = readiness
         self._unsettled: deque[str] = deque(maxlen=MOST_UNSETTLED)
+        self._shared_prefixes: frozenset[str] | None = None
+        """What is in the set of prefixes, if that is known."""
 
     async def run(
         self,
         state: Callable[[], EngineState | None],
         heard: Callable[[], Iterable[str]],
         learned: Callable[[StepModel], None],
+        prefixes: Callable[[], Collection[str]],
     ) -> None:
         """For ever: announce the state when it has changed, and pass on the newest forecast.
 
@@ -56,6 +59,7 @@ class Fleet:
             state: the engine now; None while nothing is known of it. Its `announced_at_s` is filled in by Redis.
             heard: the dispatches that have come since it was last asked; the state of the same instant shows those admitted.
             learned: takes the step model of each forecast read.
+            prefixes: the blocks of text that the state tells of the changes to.
         """
         announced: EngineState | None = None
         announced_s = 0.0
@@ -63,7 +67,12 @@ class Fleet:
             now, now_s = state(), time.monotonic()
             self._unsettled.extend(heard())
             due = now != announced or self._unsettled or now_s - announced_s >= MOST_ANNOUNCE_S
-            if now is not None and due and await self.announce(now):
+            if (
+                now is not None
+                and due
+                and await self.share_prefixes(frozenset(prefixes()))
+                and await self.announce(now)
+            ):
                 announced, announced_s = now, now_s
                 await self._read_forecast(learned)
             await asyncio.sleep(LEAST_ANNOUNCE_S)
@@ -79,10 +88,43 @@ class Fleet:
         self._readiness.has("redis")
         return True
 
+    async def share_prefixes(self, held: frozenset[str]) -> bool:
+        """Write which blocks of text are cached, to be called before the state that tells of them; False where Redis is away.
+
+        So whoever has read a state and then the set finds in it every change that the state tells of, or a later one.
+        """
+        try:
+            if held or self._shared_prefixes:
+                count = await self._write_prefixes(self._shared_prefixes, held)
+                if count != len(held):  # Redis has lost what it had
+                    await self._write_prefixes(None, held)
+        except (redis.exceptions.RedisError, OSError) as error:
+            self._shared_prefixes = None
+            self._readiness.lacks("redis", str(error))
+            return False
+        self._shared_prefixes = held
+        return True
+
+    async def _write_prefixes(self, before: frozenset[str] | None, held: frozenset[str]) -> int:
+        """Make the set what is held, from what it was before, None where that is not known; returns its size."""
+        key = prefixes_key(self._engine)
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            if before is None:
+                pipeline.delete(key)
+                before = frozenset()
+            if gone := before - held:
+                pipeline.srem(key, *gone)
+            if come := held - before:
+                pipeline.sadd(key, *come)
+            pipeline.expire(key, ENGINE_KEY_LIFETIME_S)
+            pipeline.scard(key)
+            return int((await pipeline.execute())[-1])
+
     async def leave(self) -> None:
         """Take the engine out of the pool at once."""
         with contextlib.suppress(redis.exceptions.RedisError, OSError):
             await self._leave(args=[self._engine])
+            await self._redis.delete(prefixes_key(self._engine))
         await self._redis.aclose()
 
     async def _read_forecast(self, learned: Callable[[StepModel], None]) -> None:

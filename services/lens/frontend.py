@@ -21,6 +21,7 @@ from shared import headers
 from shared.api import AnyRequest, ChatRequest, PromptTokensDetails, Usage, decode_chat, decode_completion
 from shared.asgi import EVENT_STREAM, Send, end, more, respond, start
 from shared.errors import BadRequest
+from shared.prompt_blocks import block_names, prompt_text
 from shared.slo import slo_from_headers
 from shared.standing import standing_from_headers
 from shared.step import EngineInfo, Sampling
@@ -157,6 +158,7 @@ class Frontend:
             arrival_s=call.arrival_s,
             priority=standing.priority,
             tenant=standing.tenant,
+            text_blocks=_text_blocks(request, standing.tenant, info),
         )
         answer = Answer(call.request_id, info.model, is_chat=is_chat, include_usage=request.include_usage)
         text = TextStream(self._text_model.tokenizer, request.stop_strings)
@@ -217,6 +219,10 @@ class Frontend:
         self.admitted[dispatch.replica] = newest
 
 
+def _text_blocks(request: AnyRequest, tenant: str, info: EngineInfo) -> tuple[str, ...]:
+    return block_names(prompt_text(request), tenant=tenant, model=info.model) if info.copies_prefixes else ()
+
+
 def _sampling(request: AnyRequest) -> Sampling:
     temperature = 1.0 if request.temperature is None else request.temperature
     return Sampling(
@@ -249,7 +255,12 @@ def _foreseen(request_headers: Mapping[str, str]) -> Foreseen:
 def _told(ticket: Ticket) -> dict[str, str]:
     """The headers of an answer that begins."""
     relegated = {headers.RELEGATED: "true"} if ticket.sequence.relegated else {}
-    return {headers.REQUEST_ID: ticket.sequence.request_id, "cache-control": "no-cache", **relegated}
+    return {
+        headers.REQUEST_ID: ticket.sequence.request_id,
+        headers.PROMPT_TOKENS: str(len(ticket.sequence.prompt_ids)),
+        "cache-control": "no-cache",
+        **relegated,
+    }
 
 
 def _outcome(ticket: Ticket, *, failed: bool) -> Outcome:

@@ -15,6 +15,7 @@ from services.lens.sequence import Allotment, Sequence
 from services.lens.shares import TenantShares
 from services.lens.shortage import who_leaves, who_pauses
 from services.lens.synergy import synergy
+from services.lens.text_blocks import TextBlocks
 from shared.step import NO_SLOT, NO_TOKEN, Chunk, EngineInfo, StepPlan, StepResult
 from shared.steptime import StepModel, StepShape
 from shared.telemetry import Outcome
@@ -169,6 +170,16 @@ class Scheduler:
             arrivals=self._arrivals,
             now_s=now_s,
         )
+
+    @property
+    def text_blocks(self) -> TextBlocks:
+        """The prompts' text that can be copied now, and what changed of it in this epoch."""
+        return self._cache.text_blocks
+
+    @property
+    def prefix_epoch(self) -> str:
+        """What tells this epoch's `text_blocks` from any other's; empty where nothing can be copied."""
+        return f"{self._boot_id:x}-{self._epoch}" if self.info.copies_prefixes else ""
 
     @property
     def _first_in_flight_s(self) -> float:

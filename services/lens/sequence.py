@@ -43,6 +43,7 @@ class Sequence:
     Attributes:
         priority: those of a higher one are served first, whatever is due.
         tenant: whose it is; what is short is shared among tenants, and cached text within one.
+        text_blocks: its prompt's text, as routers are told that it is cached (`shared.prompt_blocks`).
         relegated: whether it was served behind those that could be on time.
         due_s: by when its next token not yet sent for must be there to keep its targets: the first by the TTFT target, the
             n-th behind it n paces after the first, however early or late those between came.
@@ -62,6 +63,7 @@ class Sequence:
         arrival_s: float,
         priority: int = 0,
         tenant: str = "",
+        text_blocks: tuple[str, ...] = (),
     ) -> None:
         self.request_id = request_id
         self.prompt_ids = prompt_ids
@@ -72,6 +74,7 @@ class Sequence:
         self.arrival_s = arrival_s
         self.priority = priority
         self.tenant = tenant
+        self.text_blocks = text_blocks
         self.pace_s = PACED_AT * (slo.tpot_s or REFERENCE_TPOT_S)
         first_by_e2e_s = None if slo.e2e_s is None else FIRST_SHARE_OF_E2E * slo.e2e_s
         self.due_s = arrival_s + _earliest(slo.ttft_s, first_by_e2e_s, otherwise=REFERENCE_TTFT_S)

@@ -1,6 +1,7 @@
 """The engine as lens announces it."""
 
 import time
+from collections.abc import Collection
 
 from services.lens.announced import announced
 from services.lens.frontend import Frontend
@@ -33,3 +34,8 @@ def engine_state(settings: LensSettings, loop: StepLoop, frontend: Frontend) -> 
         admitted=frontend.admitted,
         now_s=time.monotonic(),
     )
+
+
+def prefixes(loop: StepLoop) -> Collection[str]:
+    """The blocks of text that the engine's cache holds; none before its first answer."""
+    return frozenset() if loop.scheduler is None else loop.scheduler.text_blocks.held

@@ -12,6 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from services.prism.app import create_app
+from services.prism.cached_prefixes import CachedPrefixes
 from services.prism.dispatches import Dispatches
 from services.prism.door import FindsKeys, Guard, KeyRing
 from services.prism.forecasts import FleetReader
@@ -21,6 +22,7 @@ from services.prism.key_store import KeyStore
 from services.prism.metrics import Metrics
 from services.prism.mirror import Mirror
 from services.prism.policies import policy_named
+from services.prism.prefix_reader import PrefixReader
 from services.prism.rate_limits import RateLimits
 from services.prism.rate_sharing import RateSharing
 from services.prism.receipt_log import ReceiptLog
@@ -59,10 +61,14 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
     reservations = Reservations(scripts, mirror, dispatches.replica, metrics.redis_failures.inc)
     receipts = ReceiptLog(settings.redis_url, settings.receipts, metrics.receipts_dropped.inc)
     hindsight = Hindsight(dispatches.replica, metrics, receipts.add)
+    prefixes = CachedPrefixes()
+    reader = PrefixReader(settings.redis_url, prefixes)
     async with (
         contextlib.aclosing(receipts),
+        contextlib.aclosing(reader),
         Upstream() as upstream,
         guard_of(settings, readiness) as guard,
+        background(reader.run()),
         contextlib.AsyncExitStack() as stack,
     ):
         stack.callback(scripts.close)
@@ -76,6 +82,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
             answer_s=settings.answer_s,
             reservations=reservations,
             policy=policy_named(settings.policy),
+            prefixes=prefixes,
         )
         await fleet.read()  # so that the first requests need not wait for a connection and for all there is
         app = create_app(

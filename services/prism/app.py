@@ -41,6 +41,9 @@ QUOTE_PATH = "/v1/slo/quote"
 NEEDED_TO_SERVE = {"engines", "router"}
 """Parts without which prism is not ready; with Redis away it serves by what it last read, and says so."""
 
+TELLS_OF_TEXT = "prefix_changes"
+"""Who knew a text could tell by it that somebody has asked with it."""
+
 
 def create_app(  # noqa: PLR0913 - its parts, and what bounds them
     router: Router,
@@ -133,7 +136,7 @@ def _models(fleet: Fleet, grant: Grant | None) -> ModelList:
 
 def _shown(engine: EngineView, now_s: float, outstanding_requests: int) -> dict[str, object]:
     return {
-        **msgspec.structs.asdict(engine.state),
+        **{name: value for name, value in msgspec.structs.asdict(engine.state).items() if name != TELLS_OF_TEXT},
         "state_age_s": engine.state_age_s(now_s),
         "outstanding_requests": outstanding_requests,
         "forecast": {

@@ -70,6 +70,7 @@ class Endpoint:
                 arrived_at_s=arrived_at_s,
                 grant=grant_of(scope),
                 lengths=self._hindsight.lengths,
+                bytes_per_token=self._hindsight.bytes_per_token.of,
             )
             await unless_client_leaves(receive, self._answer(intake, account, send))
             outcome = self._outcome(account.status)
@@ -99,6 +100,7 @@ class Endpoint:
             engine=route and route.engine,
             reason=route and route.reason,
             tries=account.tries,
+            cached_tokens=route and route.cached_tokens,
             predicted_ttft_ms=ms(route.predicted_ttft_s if route else None),
             predicted_tpot_ms=ms(route.predicted_tpot_s if route else None),
             route_ms=ms(account.route_s),

@@ -103,6 +103,7 @@ def foresee(
     slo: Slo,
     now_s: float,
     step_times: StepTimes = step_times_s,
+    cached_tokens: Sequence[int] = (),
 ) -> Foreseen:
     """What this request would meet on each of these engines, and do to others there.
 
@@ -111,6 +112,7 @@ def foresee(
         loads: what is known of each beyond its state.
         now_s: by the clock that the engines' times are of.
         step_times: how long steps take on them; by default as their models say.
+        cached_tokens: of its prompt, what each has already and need not compute; empty: nothing.
     """
     models = [engine.model for engine in engines]
     crowd, age_s, caution = crowd_of(engines, loads), _ages_s(engines, now_s), _cautions(engines, now_s)
@@ -119,6 +121,7 @@ def foresee(
         return caution * np.asarray(step_times(models, shape))
 
     prompt_tokens = float(max(ask.prompt_tokens, 1))
+    own_tokens = np.maximum(prompt_tokens - np.asarray(cached_tokens or 0.0), 1.0)
     speed = _speed(crowd, prompt_tokens, takes_s)
     kept = kept_tokens(crowd.tokens_by_due, speed.rate)
     given_s = min(slo.first_token_s, REFERENCE_TTFT_S)
@@ -126,11 +129,10 @@ def foresee(
     # The state is as old as its age; what was due before the request then has been worked on since.
     before = np.clip((given_s + age_s - BEGIN_S) / (EDGES_S - BEGIN_S), 0.0, 1.0)
     ahead_tokens = np.maximum((before * kept).sum(axis=0) - speed.rate * age_s, 0.0)
-    come_before = np.maximum(
-        1.0 - _MIDDLES_S / given_s, 0.0
-    )  # the share of the time given in which what comes is due earlier
+    # So much of the time given has what comes an earlier due date.
+    come_before = np.maximum(1.0 - _MIDDLES_S / given_s, 0.0)
     taken = np.minimum((come_before * crowd.arriving_tokens_per_s).sum(axis=0) / speed.rate, MOST_BUSY)
-    computed_s = _prefill_s(crowd, speed, ahead_tokens + prompt_tokens) / (1.0 - taken)
+    computed_s = _prefill_s(crowd, speed, ahead_tokens + own_tokens) / (1.0 - taken)
     alone_s = _alone_s(crowd, ask, kept.sum(axis=0), takes_s)
     ttft_s = crowd.in_flight_s + computed_s + _generations_until_room(crowd, ask) * ask.output_tokens * alone_s
 
@@ -145,8 +147,8 @@ def foresee(
         ttft_s=ttft_s,
         tpot_s=tpot_s,
         p_met=_p_met(slo, ask, ttft_s, tpot_s, alone_s, age_s),
-        others_broken=_others_broken(crowd, speed.rate, 1.0 * ((before > 0.0) & (before < 1.0)), prompt_tokens),
-        delay_s=prompt_tokens / joint_rate + slowed * ask.output_tokens * tpot_s,
+        others_broken=_others_broken(crowd, speed.rate, 1.0 * ((before > 0.0) & (before < 1.0)), own_tokens),
+        delay_s=own_tokens / joint_rate + slowed * ask.output_tokens * tpot_s,
         backlog_s=backlog_s,
         arriving_per_s=crowd.arriving_per_s,
         pressure=np.minimum(np.maximum(due_share, busy), 1.0),
@@ -277,7 +279,7 @@ def _normal(deviates: Array) -> Array:
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(deviates * (1.5976 + 0.07056 * deviates**2), -50.0, 50.0))))
 
 
-def _others_broken(crowd: Crowd, rate: Array, place: Array, prompt_tokens: float) -> Array:
+def _others_broken(crowd: Crowd, rate: Array, place: Array, prompt_tokens: Array) -> Array:
     """Promises to those waiting that no more fit beside this prompt, which lens then gives up; the mean of three ways it may turn out.
 
     Args:

@@ -37,7 +37,15 @@ def foresighted(question: Question, step_times: StepTimes = step_times_s) -> Pic
     Args:
         step_times: how long steps take on these engines; by default as their models say.
     """
-    foreseen = foresee(question.engines, question.loads, question.ask, question.slo, question.now_s, step_times)
+    foreseen = foresee(
+        question.engines,
+        question.loads,
+        question.ask,
+        question.slo,
+        question.now_s,
+        step_times,
+        question.cached_tokens,
+    )
     costs = _costs(foreseen, question.slo)
     if question.slo.promises and (foreseen.p_met - foreseen.others_broken).max() < LEAST_GAIN:
         retry_after_s = float(np.clip(foreseen.backlog_s.min(), LEAST_RETRY_S, MOST_RETRY_S))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from services.prism.account import ANSWERED, Account, receipt_of
+from services.prism.bytes_per_token import BytesPerToken
 from services.prism.calibration import Calibration
 from services.prism.metrics import Metrics
 from services.prism.output_lengths import OutputLengths
@@ -18,11 +19,13 @@ class Hindsight:
     Attributes:
         calibration: how predictions came true.
         lengths: how long answers are.
+        bytes_per_token: of prompts, by model.
     """
 
     def __init__(self, replica: str, metrics: Metrics, keep: Callable[[Receipt], None]) -> None:
         self.calibration = Calibration()
         self.lengths = OutputLengths()
+        self.bytes_per_token = BytesPerToken()
         self._replica = replica
         self._metrics = metrics
         self._keep = keep

@@ -52,11 +52,13 @@ async def take_in(  # noqa: PLR0913 - what is read, how, and within which bounds
     most_bytes: int,
     arrived_at_s: float,
     lengths: OutputLengths,
+    bytes_per_token: Callable[[str], float],
     grant: Grant | None = None,
 ) -> Intake:
     """Read a request.
 
     Args:
+        bytes_per_token: by model.
         grant: of its API key; None where there are no keys, and all is taken on trust.
 
     Raises:
@@ -70,7 +72,12 @@ async def take_in(  # noqa: PLR0913 - what is read, how, and within which bounds
     if grant is not None:
         _check_permitted(grant, request.model)
         standing = grant.bounded(standing)
-    ask = ask_of(request, lengths.of(request.model, standing.tenant))
+    ask = ask_of(
+        request,
+        lengths.of(request.model, standing.tenant),
+        tenant=standing.tenant,
+        bytes_per_token=bytes_per_token(request.model),
+    )
     forwarded = {name: headers[name] for name in _FORWARDED if name in headers}
     return Intake(
         path=CHAT_PATH if isinstance(request, ChatRequest) else COMPLETIONS_PATH,

@@ -38,6 +38,8 @@ class Question(NamedTuple):
     """Requests that this replica has routed before."""
     now_s: float = 0.0
     """By the clock that the engines' times are of."""
+    cached_tokens: Sequence[int] = ()
+    """Of the request's prompt, by engine, what need not be computed there; empty: nothing anywhere."""
 
 
 class Pick(NamedTuple):

@@ -4,9 +4,10 @@ import msgspec
 
 from services.prism.output_lengths import TYPICAL, Lengths
 from shared.api import AnyRequest, ChatRequest
+from shared.prompt_blocks import BLOCK_BYTES, block_names, prompt_text
 
 BYTES_PER_TOKEN = 4
-"""UTF-8 bytes to a token, about right for English prose and for scripts of three bytes a character."""
+"""UTF-8 bytes to a token, about right for English prose and for scripts of three bytes a character; until more is known."""
 TEMPLATE_TOKENS_PER_MESSAGE = 5
 """What a chat template puts around a message: its markers, its role, line ends."""
 
@@ -19,15 +20,41 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Expected."""
     most_output_tokens: int | None = None
     """The limit that the request set; None: as many as the context leaves."""
+    blocks: tuple[str, ...] = ()
+    """The names of its text's whole blocks, by which it is known whether an engine has them."""
+    block_tokens: float = 0.0
+    """Of its prompt, estimated, in each of them."""
+    text_bytes: int = 0
+    """What of its size was estimated from; 0 where its tokens were given."""
+    template_tokens: int = 0
+    """Of its prompt, assumed to be around that text."""
+
+    def tokens_of(self, blocks: int) -> int:
+        """The prompt's tokens in so many of its first blocks; never all of them, since a step needs one to run."""
+        return max(min(int(blocks * self.block_tokens), self.prompt_tokens - 1), 0)
 
 
-def ask_of(request: AnyRequest, lengths: Lengths = TYPICAL) -> Ask:
-    """The size of a decoded request, whose answer is as long as such answers are unless it goes on to its limit."""
+def ask_of(
+    request: AnyRequest, lengths: Lengths = TYPICAL, *, tenant: str = "", bytes_per_token: float = BYTES_PER_TOKEN
+) -> Ask:
+    """The size of a decoded request, whose answer is as long as such answers are unless it goes on to its limit.
+
+    Args:
+        tenant: whose it is, who shares text with nobody.
+        bytes_per_token: of its model's tokenizer, as far as is known.
+    """
+    text_bytes, template_tokens, token_ids = _parts(request)
+    prompt_tokens = token_ids + template_tokens + int(-(-text_bytes // bytes_per_token))
+    text = prompt_text(request)
     limit = request.output_limit
     return Ask(
-        prompt_tokens=_prompt_tokens(request),
+        prompt_tokens=prompt_tokens,
         output_tokens=expected_tokens(limit, lengths, ignore_eos=request.ignore_eos),
         most_output_tokens=limit,
+        blocks=block_names(text, tenant=tenant, model=request.model),
+        block_tokens=prompt_tokens * BLOCK_BYTES / max(len(text), 1),
+        text_bytes=text_bytes,
+        template_tokens=template_tokens,
     )
 
 
@@ -38,13 +65,10 @@ def expected_tokens(limit: int | None, lengths: Lengths, *, ignore_eos: bool) ->
     return max(round(lengths.expected(limit)), 1)
 
 
-def _prompt_tokens(request: AnyRequest) -> int:
+def _parts(request: AnyRequest) -> tuple[int, int, int]:
+    """A prompt's bytes of text, the tokens of the template around it, and the tokens that it gives itself."""
     if isinstance(request, ChatRequest):
-        text_tokens = sum(_text_tokens(message.text) for message in request.messages)
-        return text_tokens + TEMPLATE_TOKENS_PER_MESSAGE * (len(request.messages) + 1)
+        text_bytes = sum(len(message.text.encode()) for message in request.messages)
+        return text_bytes, TEMPLATE_TOKENS_PER_MESSAGE * (len(request.messages) + 1), 0
     prompt = request.single_prompt
-    return _text_tokens(prompt) if isinstance(prompt, str) else len(prompt)
-
-
-def _text_tokens(text: str) -> int:
-    return -(-len(text.encode()) // BYTES_PER_TOKEN)
+    return (len(prompt.encode()), 0, 0) if isinstance(prompt, str) else (0, 0, len(prompt))

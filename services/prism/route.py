@@ -1,6 +1,7 @@
 """Which engine gets a request: filter the fleet, let a policy pick from what is left."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -41,6 +42,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """The predictions are what was foreseen times its factors."""
     state_age_s: float | None = None
     """Of what was known of the engine's load."""
+    cached_tokens: int = 0
+    """Of the prompt, what need not be computed there."""
 
 
 def choose(  # noqa: PLR0913 - all that a decision rests on
@@ -54,6 +57,7 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     turn: int = 0,
     tried: frozenset[str] = frozenset(),
     policy: Policy = foresighted,
+    cached_blocks: Mapping[str, int] = MappingProxyType({}),
 ) -> Route:
     """The engine for this request.
 
@@ -63,6 +67,7 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
         turn: requests that this replica has routed before.
         tried: engines that have failed this request already.
         policy: what picks from the engines that may have it; with stale loads all pick alike.
+        cached_blocks: by engine, how many of the prompt's first blocks it has.
 
     Raises:
         NotFound: no engine of the fleet has the model.
@@ -73,7 +78,10 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     if fleet.stale:
         return _least_outstanding(engines, loads, draw, fleet.now_s)
     of_engines = [loads.get(engine.state.engine, NO_LOAD) for engine in engines]
-    pick = policy(Question(engines, of_engines, ask, slo, draw, turn, fleet.now_s))
+    cached_tokens: Sequence[int] = ()
+    if cached_blocks:
+        cached_tokens = [ask.tokens_of(cached_blocks.get(engine.state.engine, 0)) for engine in engines]
+    pick = policy(Question(engines, of_engines, ask, slo, draw, turn, fleet.now_s, cached_tokens))
     if isinstance(pick, Refusal):
         raise _overloaded(pick)
     return Route(
@@ -85,6 +93,7 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
         p_met=pick.p_met,
         best_other_p_met=pick.best_other_p_met,
         state_age_s=engines[pick.place].state_age_s(fleet.now_s),
+        cached_tokens=cached_tokens[pick.place] if cached_tokens else 0,
     )
 
 

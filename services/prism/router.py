@@ -16,6 +16,7 @@ import msgspec
 from starlette.types import Send
 
 from services.prism.account import ANSWERED, Account, comment_of
+from services.prism.cached_prefixes import CachedPrefixes
 from services.prism.dispatches import Dispatch, Dispatches, Load, Placed
 from services.prism.fleet import Fleet
 from services.prism.foresighted import foresighted
@@ -34,6 +35,9 @@ from shared.slo import CLASS_HEADER, Slo, headers_from_slo
 
 LOOK_AGAIN_S = 1.0
 """How often a request that waits for its first byte sees whether its engine is still there."""
+
+MOST_DIGITS = 9
+"""Of a number of tokens."""
 
 
 class ReadsFleet(Protocol):
@@ -82,7 +86,11 @@ class Foretold(msgspec.Struct, frozen=True):
 
 
 class Router:
-    """Answers requests from the fleet."""
+    """Answers requests from the fleet.
+
+    Attributes:
+        bytes_per_token: what answers have taught of each model's tokenizer.
+    """
 
     def __init__(  # noqa: PLR0913 - its parts, and what bounds them
         self,
@@ -96,6 +104,7 @@ class Router:
         answer_s: float,
         reservations: Reserves | None = None,
         policy: Policy = foresighted,
+        prefixes: CachedPrefixes | None = None,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -108,6 +117,7 @@ class Router:
         self._answer_s = answer_s
         self._reservations = reservations or Unshared()
         self._policy = policy
+        self._prefixes = CachedPrefixes() if prefixes is None else prefixes
         self._turn = 0
         self._clock = clock
         self._draw = draw
@@ -192,7 +202,8 @@ class Router:
             return Decision(route, placed.dispatch), None
         now_s = self._clock()
         due_in_s = what_is_left(intake.slo, now_s - intake.arrived_at_s).first_token_s
-        dispatch = self._dispatches.send(route.engine, intake.ask.prompt_tokens, now_s, due_in_s)
+        own_tokens = intake.ask.prompt_tokens - route.cached_tokens
+        dispatch = self._dispatches.send(route.engine, own_tokens, now_s, due_in_s)
         try:
             reserved = await self._reservations.reserve(dispatch, placed and placed.dispatch)
         except BaseException:
@@ -208,7 +219,9 @@ class Router:
         return decision, now_placed if is_crowded else None
 
     def _choose(self, fleet: Fleet, loads: Mapping[str, Load], intake: Intake, tried: frozenset[str]) -> Route:
-        slo = what_is_left(intake.slo, self._clock() - intake.arrived_at_s)
+        now_s = self._clock()
+        slo = what_is_left(intake.slo, now_s - intake.arrived_at_s)
+        self._prefixes.take(fleet.engines)
         return choose(
             fleet,
             loads,
@@ -219,6 +232,7 @@ class Router:
             turn=self._turn,
             tried=tried,
             policy=self._policy,
+            cached_blocks=self._prefixes.cached_blocks(intake.ask.blocks, now_s),
         )
 
     async def hand_out(self, intake: Intake, account: Account) -> tuple[Route, Mapping[str, str]]:
@@ -285,6 +299,7 @@ class Router:
                 answer = await self._unless_it_leaves(route.engine, stack.enter_async_context(asked))
                 is_taken = answer.status < HTTPStatus.BAD_REQUEST
                 self._dispatches.answered(dispatch, self._clock())
+                self._learn(intake, answer)
                 yield answer
         finally:
             if is_taken:
@@ -296,6 +311,11 @@ class Router:
         """It is not on its way any more, and has never got anywhere."""
         self._dispatches.end(dispatch)
         self._reservations.release(dispatch)
+
+    def _learn(self, intake: Intake, answer: Answer) -> None:
+        counted = answer.headers.get(names.PROMPT_TOKENS, "")
+        if counted.isdecimal() and len(counted) <= MOST_DIGITS:
+            self._hindsight.bytes_per_token.learn(intake.model, intake.ask, int(counted))
 
     async def _unless_it_leaves(self, engine: str, answer: Coroutine[Any, Any, Answer]) -> Answer:
         """Await the beginning of an answer for as long as the engine is in the pool: a frozen one breaks no connection.

@@ -92,13 +92,18 @@ GOLDEN: list[tuple[Message, bytes]] = [
             kv_blocks_free=500,
             admitted={"prism-1": 4},
             lateness_counts=(1200, 3),
+            prefix_epoch="b00t-2",
+            prefix_serial=70,
+            prefix_blocks=9,
+            prefix_changes=("-0123456789abcdef", "+fedcba9876543210"),
         ),
         (
             b'{"v":1,"engine":"large","url":"http://127.0.0.1:8010","model":"m","executor":"llamacpp",'
             b'"hardware_class":"cpu","emulated":false,"announced_at_s":1000.5,"draining":false,"serving":true,'
             b'"max_context_tokens":2048,"max_running":16,"step_tokens":256,"step_target_ms":150.0,"least_prefill_tokens":16,"kv_blocks_total":512,'
             b'"kv_block_tokens":16,"kv_blocks_free":500,"decode_seqs":0,"prefill_seqs":0,"kv_tokens":0,"waiting_requests":0,'
-            b'"waiting_prefill_tokens":0,"in_flight_ms":0.0,"admitted":{"prism-1":4},"lateness_counts":[1200,3]}'
+            b'"waiting_prefill_tokens":0,"in_flight_ms":0.0,"admitted":{"prism-1":4},"lateness_counts":[1200,3],'
+            b'"prefix_epoch":"b00t-2","prefix_serial":70,"prefix_blocks":9,"prefix_changes":["-0123456789abcdef","+fedcba9876543210"]}'
         ),
     ),
     (
@@ -170,3 +175,10 @@ def test_a_version_from_the_future_is_refused_by_number():
     forecast = GOLDEN[1][0]
     with pytest.raises(UnreadableMessage, match="version 9"):
         decode(encode(msgspec.structs.replace(forecast, v=9)), Forecast)
+
+
+def test_a_state_from_before_prefixes_were_told_of_is_read_as_telling_of_none():
+    state, golden = GOLDEN[2]
+    older = golden[: golden.index(b',"prefix_epoch"')] + b"}"
+    none: dict[str, object] = {"prefix_epoch": "", "prefix_serial": 0, "prefix_blocks": 0, "prefix_changes": ()}
+    assert decode(older, EngineState) == msgspec.structs.replace(state, **none)

@@ -6,9 +6,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+import redis.asyncio
 
-from shared.headers import TENANT
-from tests.servers import free_port, nats_server, redis_server
+from shared.engine_state import EngineState
+from shared.headers import PROMPT_TOKENS, TENANT
+from shared.names import engine_key, prefixes_key
+from shared.prompt_blocks import block_names
+from shared.wire import decode
+from tests.servers import Server, eventually, free_port, nats_server, redis_server
 from tests.services import service
 
 MODEL = "SmolLM2-135M-Instruct"
@@ -17,7 +22,13 @@ INSTRUCTIONS = "You are a helpful assistant that answers questions about the his
 
 
 @pytest.fixture(scope="module")
-def lens_url(tmp_path_factory) -> Iterator[str]:
+def redis_process(tmp_path_factory) -> Iterator[Server]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def lens_url(tmp_path_factory, redis_process) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("cache")
     grpc_port, port = free_port(), free_port()
     engine = {
@@ -28,12 +39,12 @@ def lens_url(tmp_path_factory) -> Iterator[str]:
         "ENGINE_KV_BLOCK_TOKENS": str(BLOCK_TOKENS),
         "ENGINE_MAX_CONTEXT_TOKENS": "512",
     }
-    with nats_server(folder) as nats, redis_server(folder) as redis:
+    with nats_server(folder) as nats:
         lens = {
             "LENS_ENGINE_GRPC": f"127.0.0.1:{grpc_port}",
             "LENS_PORT": str(port),
             "NATS_URL": nats.url,
-            "REDIS_URL": redis.url,
+            "REDIS_URL": redis_process.url,
         }
         with (
             service("services.engine", engine, folder / "engine.log"),
@@ -81,6 +92,27 @@ async def test_another_tenant_finds_nothing_of_it(client):
     await usage(client, INSTRUCTIONS + "What is a tide?", 4, tenant="one")
     other = await usage(client, INSTRUCTIONS + "What is a tide?", 4, tenant="another")
     assert cached_tokens(other) == 0
+
+
+async def test_routers_are_told_which_text_is_there(client, redis_process):
+    prompt = INSTRUCTIONS * 2 + "What is the moon?"
+    blocks = block_names(prompt.encode(), tenant="teller", model=MODEL)
+    assert len(blocks) == 1
+    body = {"model": MODEL, "prompt": prompt, "max_tokens": 1}
+    async with client.post("/v1/completions", json=body, headers={TENANT: "teller"}) as response:
+        counted = (await response.json())["usage"]["prompt_tokens"]
+        assert response.headers[PROMPT_TOKENS] == str(counted)
+    async with redis.asyncio.from_url(redis_process.url) as database:
+
+        async def is_told() -> bool:
+            data = await database.get(engine_key("engine"))
+            assert isinstance(data, bytes)
+            told = decode(data, EngineState)
+            return f"+{blocks[-1]}" in told.prefix_changes
+
+        await eventually(is_told)
+        assert {block.encode() for block in blocks} <= await database.smembers(prefixes_key("engine"))
+        assert await database.ttl(prefixes_key("engine")) > 0
 
 
 async def test_answers_that_outgrow_the_cache_together_are_all_finished(client):

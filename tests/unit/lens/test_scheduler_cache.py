@@ -142,3 +142,39 @@ def test_who_waits_is_reckoned_with_what_another_prompt_has_brought_into_the_cac
     step(of)
     of.add(second)
     assert second.prefill_tokens_left == 4
+
+
+def test_a_prompts_text_is_told_of_from_when_all_of_it_is_sent_until_its_slot_is_wanted():
+    of = copying(engine_info(slots=2, blocks=16, block_tokens=4))
+    first = asked("first", 40, 1)
+    first.text_blocks = ("a", "b")
+    of.add(first)
+    step(of)
+    assert (first.prefill_tokens_left, set(of.text_blocks.held)) == (8, set())
+    step(of)
+    assert (first.outcome, set(of.text_blocks.held)) == (Outcome.LENGTH, {"a", "b"})
+    other = asked("other", 4, 1)
+    other.prompt_ids = other.prefill_ids = tuple(range(50, 110))
+    of.add(other)
+    step(of)
+    assert (set(of.text_blocks.held), of.text_blocks.changes[-2:]) == (set(), ("-b", "-a"))
+
+
+def test_a_new_epoch_begins_without_text_and_under_another_name():
+    of = copying(engine_info())
+    first = asked("first", 10, 1)
+    first.text_blocks = ("a",)
+    of.add(first)
+    step(of)
+    before = of.prefix_epoch
+    of.open_epoch(of.info, boot_id=7, epoch=2)
+    assert (before != of.prefix_epoch, set(of.text_blocks.held), of.text_blocks.serial) == (True, set(), 0)
+
+
+def test_an_engine_that_cannot_copy_tells_of_no_text():
+    of = Scheduler(engine_info(), boot_id=7, epoch=1)
+    first = asked("first", 10, 1)
+    first.text_blocks = ("a",)
+    of.add(first)
+    step(of)
+    assert (of.prefix_epoch, set(of.text_blocks.held)) == ("", set())

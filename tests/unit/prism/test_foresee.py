@@ -88,3 +88,12 @@ def test_an_engine_says_nothing_about_another() -> None:
     views = [engine("a", decode_seqs=5), engine("b", model=step_model(base_s=0.03), waiting_prefill_tokens=900)]
     together = foresee(views, [Load(), Load()], ASK, 0.0)
     assert [(t, p) for t, p in zip(together.ttft_s, together.tpot_s, strict=True)] == [_times(view) for view in views]
+
+
+def test_what_is_cached_need_not_be_computed_but_is_there_to_be_read() -> None:
+    views = [engine("a", model=FLAT), engine("b", model=FLAT), engine("c", model=FLAT)]
+    foreseen = foresee(views, [Load()] * 3, ASK, 0.0, cached_tokens=[0, 700, 5000])
+    assert foreseen.ttft_s.tolist() == pytest.approx([3 * 0.01 + 0.1, 0.01 + 300 * 1e-4, 0.01 + 1e-4])
+    reading = [engine("a"), engine("b")]
+    tpot_s = foresee(reading, [Load()] * 2, ASK, 0.0, cached_tokens=[0, 900]).tpot_s
+    assert tpot_s[0] == tpot_s[1]

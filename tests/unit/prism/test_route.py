@@ -1,6 +1,8 @@
 """Which engine gets a request: a table of decisions."""
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -29,9 +31,10 @@ def _chosen(
     draw: float = 0.5,
     tried: frozenset[str] = frozenset(),
     age_s: float = 0.0,
+    cached_blocks: Mapping[str, int] = MappingProxyType({}),
 ) -> Route:
     fleet = Fleet(engines=engines, age_s=age_s)
-    return choose(fleet, loads or {}, ask, slo, model=MODEL, draw=draw, tried=tried)
+    return choose(fleet, loads or {}, ask, slo, model=MODEL, draw=draw, tried=tried, cached_blocks=cached_blocks)
 
 
 def test_the_faster_of_two_idle_engines_is_chosen() -> None:
@@ -144,3 +147,24 @@ def test_an_unknown_engine_is_explored_a_little(draw: float, slo: Slo, outstandi
 
 def test_no_engine_looks_fast_because_nothing_is_known_of_it() -> None:
     assert _chosen(engine("cold", **COLD), engine("known", model=SLOW)).engine == "known"
+
+
+BLOCKS = Ask(prompt_tokens=2000, output_tokens=100, blocks=tuple("abcd"), block_tokens=450.0)
+HURRIED = Slo(ttft_s=0.5)
+
+
+def test_of_equals_the_engine_that_has_the_prompts_beginning_is_chosen() -> None:
+    for name in ("a", "b"):
+        route = _chosen(engine("a"), engine("b"), ask=BLOCKS, slo=HURRIED, cached_blocks={name: 3})
+        assert (route.engine, route.reason, route.cached_tokens) == (name, Reason.LEAST_PREDICTED, 1350)
+
+
+def test_a_hit_that_saves_less_than_the_queue_before_it_takes_is_left() -> None:
+    busy = engine("busy", waiting_requests=4, waiting_prefill_tokens=4000)
+    route = _chosen(busy, engine("idle"), ask=BLOCKS, slo=HURRIED, cached_blocks={"busy": 4})
+    assert (route.engine, route.cached_tokens) == ("idle", 0)
+
+
+def test_a_step_always_has_a_token_to_run() -> None:
+    assert BLOCKS.tokens_of(9) == 1999
+    assert ASK.tokens_of(9) == 0

@@ -1,0 +1,219 @@
+"""Which engines have the beginning of a prompt in their caches, as their lenses tell. Pure.
+
+What was just sent somewhere counts as there for a while: it will be before a request sent behind it is run, so that a burst of
+one text stays together as long as that is worth its wait.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from services.prism.fleet import EngineView
+from shared.engine_state import EngineState
+
+EXPECTED_S = 5.0
+"""A prompt that was sent so long ago has been announced by now, or was never run."""
+MOST_EXPECTED = 512
+"""Prompts on their way that are remembered."""
+
+
+class Behind(NamedTuple):
+    """A mirror that missed changes: the whole set must be read, after which it is as good as this."""
+
+    epoch: str
+    serial: int
+    blocks: int
+    """In the set when that was told."""
+
+
+class CachedPrefixes:
+    """A mirror of the blocks of text that each engine holds, turned round: by block, who has it.
+
+    Attributes:
+        behind: by engine, mirrors whose whole set must be read; meanwhile they are as good as they can be.
+    """
+
+    def __init__(self) -> None:
+        self.behind: dict[str, Behind] = {}
+        self._mirrors: dict[str, _Mirror] = {}
+        self._names: list[str] = []
+        """Engines, each at the place of its bit; those that have left keep theirs until another needs it."""
+        self._free_places: list[int] = []
+        self._held: dict[str, int] = {}
+        """By block, the bits of the engines that hold it."""
+        self._expected: dict[str, int] = {}
+        """By block, the bits of the engines that it is on its way to."""
+        self._on_their_way: deque[_OnItsWay] = deque()
+
+    def take(self, engines: Sequence[EngineView]) -> None:
+        """Learn what the engines' states tell; they are all that there are."""
+        for engine in engines:
+            state = engine.state
+            mirror = self._mirrors.get(state.engine)
+            if mirror is None:
+                if state.prefix_epoch:
+                    self._follow(self._joined(state.engine), state)
+            elif mirror.state is not state:
+                self._follow(mirror, state)
+        if len(self._mirrors) > len(engines) or not self._mirrors.keys() <= {e.state.engine for e in engines}:
+            for name in self._mirrors.keys() - {engine.state.engine for engine in engines}:
+                self._leave(name)
+
+    def replace(self, engine: str, behind: Behind, blocks: Iterable[str]) -> None:
+        """The whole set has been read, after `behind` was found; what has changed since is told by the next state."""
+        mirror, now_held = self._mirrors.get(engine), set(blocks)
+        if mirror is None or mirror.epoch != behind.epoch:
+            return
+        if behind.blocks and not now_held:
+            return  # Redis has lost it, and lens will write it anew
+        self.behind.pop(engine, None)
+        for block in mirror.held - now_held:
+            self._drop(mirror, block)
+        for block in now_held - mirror.held:
+            self._hold(mirror, block)
+        mirror.state, mirror.serial, mirror.seen_serial = None, behind.serial, behind.serial
+
+    def expect(self, engine: str, blocks: Sequence[str], now_s: float) -> None:
+        """A request with these blocks has just been sent there."""
+        mirror = self._mirrors.get(engine)
+        if mirror is None or not blocks:
+            return
+        self._forget_expected(now_s, room=1)
+        self._on_their_way.append(_OnItsWay(now_s + EXPECTED_S, mirror, mirror.epoch, blocks))
+        for block in blocks:
+            mirror.expected[block] += 1
+            if mirror.expected[block] == 1:
+                self._expected[block] = self._expected.get(block, 0) | mirror.bit
+
+    def cached_blocks(self, blocks: Sequence[str], now_s: float) -> Mapping[str, int]:
+        """By engine, how many of a prompt's first blocks it has, or will have soon; engines that have none are not in it."""
+        self._forget_expected(now_s)
+        counts: dict[str, int] = {}
+        having = -1
+        for count, block in enumerate(blocks):
+            still_having = (self._held.get(block, 0) | self._expected.get(block, 0)) & having
+            if count and still_having != having:
+                self._count(counts, having & ~still_having, count)
+            having = still_having
+            if not having:
+                return counts
+        if blocks:
+            self._count(counts, having, len(blocks))
+        return counts
+
+    def _count(self, counts: dict[str, int], bits: int, count: int) -> None:
+        for place in _places(bits):
+            counts[self._names[place]] = count
+
+    def _follow(self, mirror: "_Mirror", state: EngineState) -> None:
+        if mirror.epoch != state.prefix_epoch:
+            self._clear(mirror)
+            self.behind.pop(state.engine, None)
+            mirror.epoch, mirror.serial, mirror.seen_serial = state.prefix_epoch, 0, 0
+        mirror.state = state
+        told, serial = state.prefix_changes, state.prefix_serial
+        if serial <= mirror.seen_serial:
+            return
+        for change in told[-(serial - mirror.seen_serial) :]:
+            if change[0] == "+":
+                self._hold(mirror, change[1:])
+            else:
+                self._drop(mirror, change[1:])
+        mirror.seen_serial = serial
+        if serial - mirror.serial <= len(told):
+            mirror.serial = serial
+            self.behind.pop(state.engine, None)
+        else:
+            self.behind[state.engine] = Behind(mirror.epoch, serial, state.prefix_blocks)
+
+    def _hold(self, mirror: "_Mirror", block: str) -> None:
+        mirror.held.add(block)
+        self._held[block] = self._held.get(block, 0) | mirror.bit
+
+    def _drop(self, mirror: "_Mirror", block: str) -> None:
+        if block in mirror.held:
+            mirror.held.remove(block)
+            _clear_bit(self._held, block, mirror.bit)
+
+    def _joined(self, name: str) -> "_Mirror":
+        if self._free_places:
+            place = self._free_places.pop()
+            self._names[place] = name
+        else:
+            place = len(self._names)
+            self._names.append(name)
+        mirror = self._mirrors[name] = _Mirror(place)
+        return mirror
+
+    def _leave(self, name: str) -> None:
+        mirror = self._mirrors.pop(name)
+        self._clear(mirror)
+        mirror.epoch = ""
+        self.behind.pop(name, None)
+        self._free_places.append(mirror.place)
+
+    def _clear(self, mirror: "_Mirror") -> None:
+        self._forget_held(mirror)
+        for block in mirror.expected:
+            _clear_bit(self._expected, block, mirror.bit)
+        mirror.expected.clear()
+
+    def _forget_held(self, mirror: "_Mirror") -> None:
+        for block in mirror.held:
+            _clear_bit(self._held, block, mirror.bit)
+        mirror.held.clear()
+
+    def _forget_expected(self, now_s: float, *, room: int = 0) -> None:
+        """What is on its way for too long, or too much."""
+        way = self._on_their_way
+        while way and (way[0].until_s <= now_s or len(way) > MOST_EXPECTED - room):
+            _, mirror, epoch, blocks = way.popleft()
+            if mirror.epoch != epoch:
+                continue
+            for block in blocks:
+                mirror.expected[block] -= 1
+                if not mirror.expected[block]:
+                    del mirror.expected[block]
+                    _clear_bit(self._expected, block, mirror.bit)
+
+
+class _Mirror:
+    """What is known of one engine."""
+
+    __slots__ = ("bit", "epoch", "expected", "held", "place", "seen_serial", "serial", "state")
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+        self.bit = 1 << place
+        self.epoch = ""
+        self.serial = 0
+        """Up to which no change was missed."""
+        self.seen_serial = 0
+        """Up to which changes were seen, but for those that were missed."""
+        self.state: EngineState | None = None
+        """The last one seen."""
+        self.held: set[str] = set()
+        self.expected: Counter[str] = Counter()
+        """Requests on their way, by the block that they bring."""
+
+
+class _OnItsWay(NamedTuple):
+    until_s: float
+    mirror: _Mirror
+    epoch: str
+    blocks: Sequence[str]
+
+
+def _places(bits: int) -> Iterator[int]:
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest
+
+
+def _clear_bit(index: dict[str, int], block: str, bit: int) -> None:
+    left = index[block] & ~bit
+    if left:
+        index[block] = left
+    else:
+        del index[block]
