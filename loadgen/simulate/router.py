@@ -145,7 +145,7 @@ class Replica:
             turn=next(self._turns),
             tried=job.tried,
             policy=self._policy,
-            cached_blocks=self._prefixes.cached_blocks(job.ask.blocks, now_s),
+            cached_blocks=self._prefixes.cached_blocks(job.ask.blocks),
         )
         for name, behind in tuple(self._prefixes.behind.items()):
             self._prefixes.replace(name, behind, self._engines.named(name).text_held)

@@ -1,20 +1,10 @@
-"""Which engines have the beginning of a prompt in their caches, as their lenses tell. Pure.
+"""Which engines have the beginning of a prompt in their caches, as their lenses tell. Pure."""
 
-What was just sent somewhere counts as there for a while: it will be before a request sent behind it is run, so that a burst of
-one text stays together as long as that is worth its wait.
-"""
-
-from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from services.prism.fleet import EngineView
 from shared.engine_state import EngineState
-
-EXPECTED_S = 5.0
-"""A prompt that was sent so long ago has been announced by now, or was never run."""
-MOST_EXPECTED = 512
-"""Prompts on their way that are remembered."""
 
 
 class Behind(NamedTuple):
@@ -41,9 +31,6 @@ class CachedPrefixes:
         self._free_places: list[int] = []
         self._held: dict[str, int] = {}
         """By block, the bits of the engines that hold it."""
-        self._expected: dict[str, int] = {}
-        """By block, the bits of the engines that it is on its way to."""
-        self._on_their_way: deque[_OnItsWay] = deque()
 
     def take(self, engines: Sequence[EngineView]) -> None:
         """Learn what the engines' states tell; they are all that there are."""
@@ -73,25 +60,12 @@ class CachedPrefixes:
             self._hold(mirror, block)
         mirror.state, mirror.serial, mirror.seen_serial = None, behind.serial, behind.serial
 
-    def expect(self, engine: str, blocks: Sequence[str], now_s: float) -> None:
-        """A request with these blocks has just been sent there."""
-        mirror = self._mirrors.get(engine)
-        if mirror is None or not blocks:
-            return
-        self._forget_expected(now_s, room=1)
-        self._on_their_way.append(_OnItsWay(now_s + EXPECTED_S, mirror, mirror.epoch, blocks))
-        for block in blocks:
-            mirror.expected[block] += 1
-            if mirror.expected[block] == 1:
-                self._expected[block] = self._expected.get(block, 0) | mirror.bit
-
-    def cached_blocks(self, blocks: Sequence[str], now_s: float) -> Mapping[str, int]:
-        """By engine, how many of a prompt's first blocks it has, or will have soon; engines that have none are not in it."""
-        self._forget_expected(now_s)
+    def cached_blocks(self, blocks: Sequence[str]) -> Mapping[str, int]:
+        """By engine, how many of a prompt's first blocks it has; engines that have none are not in it."""
         counts: dict[str, int] = {}
         having = -1
         for count, block in enumerate(blocks):
-            still_having = (self._held.get(block, 0) | self._expected.get(block, 0)) & having
+            still_having = self._held.get(block, 0) & having
             if count and still_having != having:
                 self._count(counts, having & ~still_having, count)
             having = still_having
@@ -107,7 +81,7 @@ class CachedPrefixes:
 
     def _follow(self, mirror: "_Mirror", state: EngineState) -> None:
         if mirror.epoch != state.prefix_epoch:
-            self._clear(mirror)
+            self._forget_held(mirror)
             self.behind.pop(state.engine, None)
             mirror.epoch, mirror.serial, mirror.seen_serial = state.prefix_epoch, 0, 0
         mirror.state = state
@@ -147,40 +121,21 @@ class CachedPrefixes:
 
     def _leave(self, name: str) -> None:
         mirror = self._mirrors.pop(name)
-        self._clear(mirror)
+        self._forget_held(mirror)
         mirror.epoch = ""
         self.behind.pop(name, None)
         self._free_places.append(mirror.place)
-
-    def _clear(self, mirror: "_Mirror") -> None:
-        self._forget_held(mirror)
-        for block in mirror.expected:
-            _clear_bit(self._expected, block, mirror.bit)
-        mirror.expected.clear()
 
     def _forget_held(self, mirror: "_Mirror") -> None:
         for block in mirror.held:
             _clear_bit(self._held, block, mirror.bit)
         mirror.held.clear()
 
-    def _forget_expected(self, now_s: float, *, room: int = 0) -> None:
-        """What is on its way for too long, or too much."""
-        way = self._on_their_way
-        while way and (way[0].until_s <= now_s or len(way) > MOST_EXPECTED - room):
-            _, mirror, epoch, blocks = way.popleft()
-            if mirror.epoch != epoch:
-                continue
-            for block in blocks:
-                mirror.expected[block] -= 1
-                if not mirror.expected[block]:
-                    del mirror.expected[block]
-                    _clear_bit(self._expected, block, mirror.bit)
-
 
 class _Mirror:
     """What is known of one engine."""
 
-    __slots__ = ("bit", "epoch", "expected", "held", "place", "seen_serial", "serial", "state")
+    __slots__ = ("bit", "epoch", "held", "place", "seen_serial", "serial", "state")
 
     def __init__(self, place: int) -> None:
         self.place = place
@@ -193,15 +148,6 @@ class _Mirror:
         self.state: EngineState | None = None
         """The last one seen."""
         self.held: set[str] = set()
-        self.expected: Counter[str] = Counter()
-        """Requests on their way, by the block that they bring."""
-
-
-class _OnItsWay(NamedTuple):
-    until_s: float
-    mirror: _Mirror
-    epoch: str
-    blocks: Sequence[str]
 
 
 def _places(bits: int) -> Iterator[int]:

@@ -232,7 +232,7 @@ class Router:
             turn=self._turn,
             tried=tried,
             policy=self._policy,
-            cached_blocks=self._prefixes.cached_blocks(intake.ask.blocks, now_s),
+            cached_blocks=self._prefixes.cached_blocks(intake.ask.blocks),
         )
 
     async def hand_out(self, intake: Intake, account: Account) -> tuple[Route, Mapping[str, str]]:
