@@ -1,0 +1,71 @@
+"""The loads of the prism experiment: workloads on four unequal engines, each at rates that are told in its capacity. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from loadgen.experiments.workloads import Part
+from loadgen.simulate.fleet import Slow
+
+H100, A100, TWO_A6000 = "h100-llama3.1-8b", "a100-llama3.1-8b", "2xa6000-llama3.1-8b"
+ENGINES: Mapping[str, str] = {"h100": H100, "a100": A100, "a6000-1": TWO_A6000, "a6000-2": TWO_A6000}
+"""Their profiles, by name."""
+
+IDLE, LIGHT, CAPACITY, OVER = 0.5, 0.75, 1.0, 1.2
+TIMES_CAPACITY = (IDLE, LIGHT, CAPACITY, OVER)
+PROMPT_S, LATE_S = 0.05, 0.5
+"""How late telemetry and engines' states are: as found in practice, and when it is hard."""
+SLOWED, SLOWNESS = "h100", 1.5
+FEW, MANY = 1, 4
+"""Routers."""
+
+
+class Workload(NamedTuple):
+    """What is asked of the fleet, and what befalls it meanwhile."""
+
+    name: str
+    asks: str
+    """Of `WORKLOADS`."""
+    capacity_per_s: float
+    """Found with seeds other than the experiment's: `--find-capacity`."""
+    delay_s: float = PROMPT_S
+    slows: bool = False
+    """Whether the fastest engine slows in mid-run, without a word."""
+
+
+class Line(NamedTuple):
+    """A workload at a rate, before so many routers: a line of the page's tables."""
+
+    workload: Workload
+    times_capacity: float
+    replicas: int = FEW
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests a second."""
+        return round(self.times_capacity * self.workload.capacity_per_s, 2)
+
+    @property
+    def name(self) -> str:
+        """Of the workload, and the routers if they are several."""
+        return self.workload.name if self.replicas == FEW else f"{self.workload.name}, {self.replicas} routers"
+
+    @property
+    def key(self) -> tuple[str, float]:
+        """What its rows are known by."""
+        return self.name, self.rate_per_s
+
+    @property
+    def part(self) -> Part:
+        """What is drawn for it."""
+        return Part(self.workload.asks, self.rate_per_s)
+
+    def incidents(self, requests: int) -> Sequence[Slow]:
+        """What befalls the fleet in a run of so many."""
+        mid_run_s = requests / self.rate_per_s / 2
+        return (Slow(mid_run_s, SLOWED, SLOWNESS),) if self.workload.slows else ()
+
+
+CONVERSATION = Workload("conversation", "conversation", 24.0)
+CODE = Workload("code", "code", 24.0)
+MIXED = Workload("mixed", "mixed", 12.0)
+HARD = Workload("hard", "three classes", 12.0, delay_s=LATE_S, slows=True)
