@@ -11,12 +11,13 @@ ENGINES: Mapping[str, str] = {"h100": H100, "a100": A100, "a6000-1": TWO_A6000, 
 """Their profiles, by name."""
 
 IDLE, LIGHT, CAPACITY, OVER = 0.5, 0.75, 1.0, 1.2
-TIMES_CAPACITY = (IDLE, LIGHT, CAPACITY, OVER)
 PROMPT_S, LATE_S = 0.05, 0.5
 """How late telemetry and engines' states are: as found in practice, and when it is hard."""
 SLOWED, SLOWNESS = "h100", 1.5
-FEW, MANY = 1, 4
+ONE, SEVERAL = 1, 4
 """Routers."""
+BY_BUDGET, BY_LENS = "static-2048", "synergy"
+"""How engines batch where a capacity is looked for."""
 
 
 class Workload(NamedTuple):
@@ -26,7 +27,10 @@ class Workload(NamedTuple):
     asks: str
     """Of `WORKLOADS`."""
     capacity_per_s: float
-    """Found with seeds other than the experiment's: `--find-capacity`."""
+    """The highest rate at which the best policy that reacts, before one router, attains 90 %; found with seeds other than
+    the experiment's: `--find-capacity`."""
+    capacity_by: str = BY_BUDGET
+    """The planner under which it does."""
     delay_s: float = PROMPT_S
     slows: bool = False
     """Whether the fastest engine slows in mid-run, without a word."""
@@ -37,7 +41,7 @@ class Line(NamedTuple):
 
     workload: Workload
     times_capacity: float
-    replicas: int = FEW
+    replicas: int = ONE
 
     @property
     def rate_per_s(self) -> float:
@@ -47,7 +51,7 @@ class Line(NamedTuple):
     @property
     def name(self) -> str:
         """Of the workload, and the routers if they are several."""
-        return self.workload.name if self.replicas == FEW else f"{self.workload.name}, {self.replicas} routers"
+        return self.workload.name if self.replicas == ONE else f"{self.workload.name}, {self.replicas} routers"
 
     @property
     def key(self) -> tuple[str, float]:
@@ -59,13 +63,29 @@ class Line(NamedTuple):
         """What is drawn for it."""
         return Part(self.workload.asks, self.rate_per_s)
 
-    def incidents(self, requests: int) -> Sequence[Slow]:
-        """What befalls the fleet in a run of so many."""
-        mid_run_s = requests / self.rate_per_s / 2
-        return (Slow(mid_run_s, SLOWED, SLOWNESS),) if self.workload.slows else ()
+    def incidents(self, arriving_s: float) -> Sequence[Slow]:
+        """What befalls the fleet.
+
+        Args:
+            arriving_s: for how long requests arrive.
+        """
+        return (Slow(arriving_s / 2, SLOWED, SLOWNESS),) if self.workload.slows else ()
 
 
 CONVERSATION = Workload("conversation", "conversation", 24.0)
 CODE = Workload("code", "code", 24.0)
 MIXED = Workload("mixed", "mixed", 12.0)
-HARD = Workload("hard", "three classes", 12.0, delay_s=LATE_S, slows=True)
+HARD = Workload("hard", "three classes", 14.0, capacity_by=BY_LENS, delay_s=LATE_S, slows=True)
+WORKLOADS: Sequence[Workload] = (CONVERSATION, CODE, MIXED, HARD)
+
+EASY_LINES: Sequence[Line] = tuple(
+    Line(workload, times) for workload in (CONVERSATION, CODE, MIXED) for times in (IDLE, LIGHT, CAPACITY, OVER)
+)
+SEVERAL_LINES: Sequence[Line] = tuple(Line(workload, OVER, SEVERAL) for workload in (CONVERSATION, CODE, MIXED))
+"""Beside those of one router at that rate."""
+HARD_LINES: Sequence[Line] = tuple(
+    Line(HARD, times, replicas) for replicas in (ONE, SEVERAL) for times in (LIGHT, CAPACITY, OVER)
+)
+LINES: Sequence[Line] = (*EASY_LINES, *SEVERAL_LINES, *HARD_LINES)
+REGRETTED: Sequence[Line] = (Line(HARD, CAPACITY), Line(HARD, OVER))
+SMOKED: Sequence[Line] = (Line(MIXED, LIGHT), *(Line(HARD, CAPACITY, replicas) for replicas in (ONE, SEVERAL)))

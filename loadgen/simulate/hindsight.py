@@ -1,0 +1,75 @@
+"""What other picks for one request would have come to: the same run again, but for that. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from loadgen.outcome import Outcome
+from loadgen.simulate.fleet import Fate
+from loadgen.simulate.run import MOST_SEED, Scenario, scenario_policy, simulate
+from loadgen.workload import Request
+from services.prism.policy import Pick, Policy, Question, Reason
+
+
+class Hindsight(msgspec.Struct, frozen=True, kw_only=True):
+    """The promises kept in a run, had one request gone elsewhere, and had nothing but chance been different from then on."""
+
+    kept: int
+    elsewhere: Mapping[str, int]
+    """By engine."""
+    again: Sequence[int]
+    """As often as elsewhere; a run tells luck from what a pick is worth no better than these differ."""
+
+    @property
+    def regret(self) -> int:
+        """Promises that the best pick would have kept beyond those that were."""
+        return max(0, *(kept - self.kept for kept in self.elsewhere.values()))
+
+    @property
+    def luck(self) -> int:
+        """Promises that the same pick would have kept beyond those that were, in the best of as many runs."""
+        return max(0, *(kept - self.kept for kept in self.again))
+
+
+def hindsight(scenario: Scenario, requests: Sequence[Request], seed: int, missed: Outcome, kept: int) -> Hindsight:
+    """What would have become of a run whose policy had sent one request to each engine that it did not.
+
+    Args:
+        scenario: as in that run; likewise `requests` and `seed`. Every engine is there from the beginning.
+        missed: of that request.
+        kept: promises, in that run.
+    """
+    at_s, policy = missed.request.arrival_s, scenario_policy(scenario)
+    others = [engine for engine in scenario.engines if engine != missed.engine]
+    return Hindsight(
+        kept=kept,
+        elsewhere={
+            engine: _kept(scenario, requests, seed, overruled(policy, at_s=at_s, engine=engine)) for engine in others
+        },
+        again=[
+            _kept(_with_other_fate(scenario, at_s, seed, number), requests, seed, policy)
+            for number, _ in enumerate(others, 1)
+        ],
+    )
+
+
+def overruled(policy: Policy, *, at_s: float, engine: str) -> Policy:
+    """The policy, but for a request that arrives at this instant: it goes to this engine, where it is among those that may have it."""
+
+    def pick(question: Question) -> Pick:
+        names = [view.state.engine for view in question.engines]
+        if question.now_s == at_s and engine in names:
+            return Pick(names.index(engine), Reason.POLICY)
+        return policy(question)
+
+    return pick
+
+
+def _with_other_fate(scenario: Scenario, at_s: float, seed: int, number: int) -> Scenario:
+    first = (seed + 1) * MOST_SEED + number * len(scenario.engines)
+    fates = [Fate(at_s, engine, first + place) for place, engine in enumerate(scenario.engines)]
+    return msgspec.structs.replace(scenario, incidents=(*scenario.incidents, *fates))
+
+
+def _kept(scenario: Scenario, requests: Sequence[Request], seed: int, policy: Policy) -> int:
+    return sum(outcome.attained for outcome in simulate(scenario, requests, seed, policy=policy).outcomes)
