@@ -6,7 +6,7 @@ Virtual time; step models are learned from telemetry, from cold in every run.
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from rich.console import Console
@@ -30,7 +30,7 @@ from loadgen.experiments.tables import OURS
 from loadgen.experiments.workloads import draw_parts
 from loadgen.options import requests_within
 from loadgen.simulate.experiment import Cell
-from loadgen.simulate.hardware import hardware_by_profile
+from loadgen.simulate.hardware import Hardware, hardware_by_profile
 from loadgen.simulate.run import ORACLE, Knows, Scenario
 from loadgen.traces import BadTrace
 from services.engine.profile import load_profile
@@ -40,8 +40,8 @@ ROWS, SMOKE_ROWS = Path("runs/exp-prism.jsonl"), Path("runs/exp-prism-smoke.json
 PAGE = Path("docs/results/prism.md")
 SEEDS, SMOKE_SEEDS = 3, 2
 ARRIVING_S, SMOKE_ARRIVING_S = 20.0, 3.0
-DECISIONS, SMOKE_DECISIONS = 4, 1
-"""Whose regret is worked out, a seed of a load: seven runs each."""
+DECISIONS, SMOKE_DECISIONS = 3, 1
+"""Whose regret is worked out, a seed of a load: six runs each."""
 CAPACITY_SEEDS = range(100, 102)
 CAPACITY_ARRIVING_S = 30.0
 
@@ -71,7 +71,7 @@ def cell(line: Line, policy: str, traces: Path, arriving_s: float, planner: str 
         draw=partial(draw_parts, traces, (line.part,), requests_within(arriving_s, line.rate_per_s)),
         scenario=Scenario(
             engines=ENGINES,
-            hardware={name: hardware_by_profile(load_profile(name)) for name in ENGINES.values()},
+            hardware={name: _hardware(name) for name in ENGINES.values()},
             incidents=line.incidents(arriving_s),
             planner=planner,
             policy=policy,
@@ -80,6 +80,11 @@ def cell(line: Line, policy: str, traces: Path, arriving_s: float, planner: str 
             delay_s=line.workload.delay_s,
         ),
     )
+
+
+@cache
+def _hardware(profile: str) -> Hardware:
+    return hardware_by_profile(load_profile(profile))
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
@@ -95,9 +100,10 @@ def run(options: argparse.Namespace, console: Console) -> None:
     of_regret = to.with_stem(f"{to.stem}-regret")
     lines, regretted = (SMOKED, SMOKED[1:2]) if options.smoke else (LINES, REGRETTED)
     planned = [cell(line, policy, options.traces, arriving_s) for line in lines for policy in policies(line)]
-    rows = run_resumable(planned, seeds, to, console, resume=options.resume)
+    rows = run_resumable(planned, seeds, to, console, resume=options.resume, anew=options.anew)
     looked_into = [cell(line, OURS, options.traces, arriving_s) for line in regretted]
-    regret = regrets(looked_into, seeds, decisions, of_regret, console, resume=options.resume)
+    is_known = options.resume and OURS not in options.anew
+    regret = regrets(looked_into, seeds, decisions, of_regret, console, resume=is_known)
     console.print(f"rows: {to}, {of_regret}", markup=False, highlight=False)
     if not options.smoke:
         options.page.parent.mkdir(parents=True, exist_ok=True)
@@ -134,6 +140,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=positive_int, help=f"{SEEDS}, or {SMOKE_SEEDS} with --smoke")
     parser.add_argument("--smoke", action="store_true", help=f"short runs, few loads, no page; rows to {SMOKE_ROWS}")
     parser.add_argument("--resume", action="store_true", help="keep what an earlier run of the same seeds has found")
+    parser.add_argument(
+        "--anew",
+        action="append",
+        default=[],
+        choices=(*POLICIES, ORACLE),
+        metavar="POLICY",
+        help="but not of this policy, which has changed since; repeatable",
+    )
     parser.add_argument(
         "--seconds",
         type=positive_float,

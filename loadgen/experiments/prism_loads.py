@@ -72,10 +72,10 @@ class Line(NamedTuple):
         return (Slow(arriving_s / 2, SLOWED, SLOWNESS),) if self.workload.slows else ()
 
 
-CONVERSATION = Workload("conversation", "conversation", 24.0)
-CODE = Workload("code", "code", 24.0)
-MIXED = Workload("mixed", "mixed", 12.0)
-HARD = Workload("hard", "three classes", 14.0, capacity_by=BY_LENS, delay_s=LATE_S, slows=True)
+CONVERSATION = Workload("conversation", "conversation", 22.2)
+CODE = Workload("code", "code", 18.6)
+MIXED = Workload("mixed", "mixed", 12.4)
+HARD = Workload("hard", "three classes", 18.5, capacity_by=BY_LENS, delay_s=LATE_S, slows=True)
 WORKLOADS: Sequence[Workload] = (CONVERSATION, CODE, MIXED, HARD)
 
 EASY_LINES: Sequence[Line] = tuple(

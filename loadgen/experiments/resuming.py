@@ -1,6 +1,6 @@
 """Cells whose rows are kept as soon as they are known, so that a run that was broken off goes on where it was."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,14 +13,22 @@ Key = tuple[str, float, str, str]
 
 
 def run_resumable(
-    planned: Sequence[Cell], seeds: Sequence[int], rows_path: Path, console: Console, *, resume: bool
+    planned: Sequence[Cell],
+    seeds: Sequence[int],
+    rows_path: Path,
+    console: Console,
+    *,
+    resume: bool,
+    anew: Collection[str] = (),
 ) -> Sequence[Row]:
     """The rows of the cells in their order; each is written as soon as it is known.
 
     Args:
         resume: whether what is in the file already is taken from there.
+        anew: router policies of which it is not.
     """
-    known = _known(rows_path, seeds) if resume else {}
+    kept = _known(rows_path, seeds) if resume else {}
+    known = {key: row for key, row in kept.items() if row.router_policy not in anew}
     write_rows(known.values(), rows_path)
     missing = [cell for cell in planned if _key(cell) not in known]
     if missing:

@@ -80,6 +80,7 @@ class Job:
             route_reason=None if route is None else route.reason,
             predicted_ttft_s=None if route is None else route.predicted_ttft_s,
             predicted_tpot_s=None if route is None else route.predicted_tpot_s,
+            p_met=None if route is None else route.p_met,
             ttft_s=ttft_s,
             e2e_s=None if problem is not None else now_s - arrived_s,
             text=TEXT if problem is None else "",

@@ -30,6 +30,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     predicted_ttft_s: float | None = None
     predicted_tpot_s: float | None = None
+    p_met: float | None = None
+    """How probable it was that the request would meet all its targets there."""
 
 
 def choose(  # noqa: PLR0913 - all that a decision rests on
