@@ -18,7 +18,7 @@ class Measure(NamedTuple):
     tell: Callable[[Row], str]
     """Without the interval."""
     worth: Callable[[Row], float | None]
-    """The most of a line is bold; what is worth nothing never is."""
+    """The most of a line is bold, unless all are worth the same; None never is."""
     interval: Callable[[Row], str] = lambda _row: ""
 
 
@@ -31,14 +31,15 @@ ATTAINMENT = Measure(
 
 
 def table(rows: Sequence[Row], names: Sequence[str], measure: Measure = ATTAINMENT) -> Iterator[str]:
-    """A line a load, a column a name; the best of a line is bold."""
+    """A line a load, a column a name."""
     columns = tuple(dict.fromkeys(names))
     yield f"\n| requests/s | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}\n"
     loads = dict.fromkeys((row.workload, row.rate) for row in rows)
     by_place = {(row.workload, row.rate, name): row for row, name in zip(rows, names, strict=True)}
     for workload, rate in loads:
         of_load = [by_place.get((workload, rate, column)) for column in columns]
-        best = max((worth for row in of_load if row and (worth := measure.worth(row)) is not None), default=None)
+        worths = [worth for row in of_load if row is not None and (worth := measure.worth(row)) is not None]
+        best = max(worths) if len(set(worths)) > 1 or len(worths) == 1 else None
         cells = (NOTHING if row is None else _cell(row, measure, best) for row in of_load)
         yield f"| {workload} {rate:g} | {' | '.join(cells)} |\n"
 

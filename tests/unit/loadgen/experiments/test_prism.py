@@ -183,3 +183,8 @@ def test_the_capacity_is_the_highest_rate_at_which_the_best_policy_that_reacts_a
     assert 16.0 / (1 + prism_capacity.TOLERANCE) <= found.rate_per_s <= 16.0
     assert tried[0] == set(prism.REACTIVE)
     assert all(of_rate == set(prism.REACTIVE[-prism_capacity.GO_ON :]) for of_rate in tried[1:])
+
+
+def test_where_all_attain_the_same_nobody_is_bold():
+    text = page(rows_at(AT_CAPACITY, dict.fromkeys(ATTAINED, 0.9)), (), 20.0)
+    assert "| 90 ± 5 | 90 ± 5 | 90 ± 5 | 90 ± 5 |\n" in text
