@@ -72,13 +72,13 @@ REGRET = """
 ## Regret
 
 What the picks cost against those of hindsight. For requests that missed, drawn at random ({asked} in all), the run was repeated with that
-request on each of the other engines and nothing else changed; regret is what the best of these runs keeps beyond what was kept. A pick
-whose request kept its promise counts as the best one. One request moved shifts every step behind it, and with it
-all noise: so *luck* is the same for as many repeats with the same pick and other noise from that instant on. Promises per 100 requests
-offered, each decision by itself: they do not add up.
+request on each of the other engines and nothing else changed. *Own promise*: on one of them it would have met its targets. *Regret*: promises
+of all requests that the best of these runs keeps beyond those that were kept. A pick whose request kept its promise counts as the best one.
+One request moved shifts every step behind it, and with them all noise and later picks: so *luck* is the same for as many repeats
+with the same pick and other noise from that instant on. All per 100 requests offered, each decision by itself: they do not add up.
 
-| requests/s | missed | regret | luck | beyond luck |
-|---|---|---|---|---|
+| requests/s | missed | own promise | by luck | regret | luck | beyond luck |
+|---|---|---|---|---|---|---|
 """
 FORESIGHT = """
 ## How far the predictions can be trusted
@@ -172,7 +172,7 @@ def _of_load(rows: Sequence[Row], load: Load, policies: Sequence[str]) -> Sequen
 
 def _regrets(regrets: Sequence[Regret]) -> Iterator[str]:
     for each in regrets:
-        estimates = (each.missed, each.regret, each.luck, each.beyond_luck)
+        estimates = (each.missed, each.own_regret, each.own_luck, each.regret, each.luck, each.beyond_luck)
         yield f"| {told((each.workload, each.rate))} | {' | '.join(map(_percent, estimates))} |\n"
 
 

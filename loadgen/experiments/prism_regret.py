@@ -40,8 +40,12 @@ class Regret(msgspec.Struct, frozen=True, kw_only=True):
     """Promises that the best pick for one request would have kept beyond those that were."""
     luck: Estimate
     """Those that as many runs with the same pick would have, by chance alone."""
+    own_regret: Estimate
+    """Own promises that another engine would have kept, whatever it cost others."""
+    own_luck: Estimate
+    """Those that would have been kept by chance."""
     beyond_luck: Estimate
-    """The difference of the two."""
+    """Regret less luck."""
 
 
 def seed_regret(cell: Cell, seed: int, decisions: int) -> SeedRegret:
@@ -63,6 +67,8 @@ def regret_of(cell: Cell, of_seeds: Sequence[SeedRegret]) -> Regret:
     """Over at least one seed."""
     regret = [each.a_request([asked.regret for asked in each.asked]) for each in of_seeds]
     luck = [each.a_request([asked.luck for asked in each.asked]) for each in of_seeds]
+    own_regret = [each.a_request([asked.own_regret for asked in each.asked]) for each in of_seeds]
+    own_luck = [each.a_request([asked.own_luck for asked in each.asked]) for each in of_seeds]
     return Regret(
         workload=cell.workload,
         rate=cell.rate,
@@ -72,5 +78,7 @@ def regret_of(cell: Cell, of_seeds: Sequence[SeedRegret]) -> Regret:
         missed=estimate([each.missed / each.offered for each in of_seeds]),
         regret=estimate(regret),
         luck=estimate(luck),
+        own_regret=estimate(own_regret),
+        own_luck=estimate(own_luck),
         beyond_luck=estimate([of_pick - of_chance for of_pick, of_chance in zip(regret, luck, strict=True)]),
     )

@@ -11,24 +11,44 @@ from loadgen.workload import Request
 from services.prism.policy import Pick, Policy, Question, Reason
 
 
-class Hindsight(msgspec.Struct, frozen=True, kw_only=True):
-    """The promises kept in a run, had one request gone elsewhere, and had nothing but chance been different from then on."""
+class Retold(msgspec.Struct, frozen=True):
+    """What became of a run that went otherwise."""
 
     kept: int
-    elsewhere: Mapping[str, int]
+    """Promises."""
+    own: bool
+    """Whether that to the request was among them."""
+
+
+class Hindsight(msgspec.Struct, frozen=True, kw_only=True):
+    """A run in which a promise was broken, had that request gone elsewhere, and had nothing but chance been different from then on."""
+
+    kept: int
+    """Promises, as it was."""
+    elsewhere: Mapping[str, Retold]
     """By engine."""
-    again: Sequence[int]
+    again: Sequence[Retold]
     """As often as elsewhere; a run tells luck from what a pick is worth no better than these differ."""
 
     @property
     def regret(self) -> int:
         """Promises that the best pick would have kept beyond those that were."""
-        return max(0, *(kept - self.kept for kept in self.elsewhere.values()))
+        return max(0, *(run.kept - self.kept for run in self.elsewhere.values()))
 
     @property
     def luck(self) -> int:
         """Promises that the same pick would have kept beyond those that were, in the best of as many runs."""
-        return max(0, *(kept - self.kept for kept in self.again))
+        return max(0, *(run.kept - self.kept for run in self.again))
+
+    @property
+    def own_regret(self) -> int:
+        """1 if another engine would have kept the request's own promise, whatever it cost others."""
+        return int(any(run.own for run in self.elsewhere.values()))
+
+    @property
+    def own_luck(self) -> int:
+        """1 if it would have been kept by chance."""
+        return int(any(run.own for run in self.again))
 
 
 def hindsight(scenario: Scenario, requests: Sequence[Request], seed: int, missed: Outcome, kept: int) -> Hindsight:
@@ -41,15 +61,16 @@ def hindsight(scenario: Scenario, requests: Sequence[Request], seed: int, missed
     """
     at_s, policy = missed.request.arrival_s, scenario_policy(scenario)
     others = [engine for engine in scenario.engines if engine != missed.engine]
+
+    def retold(changed: Scenario, policy: Policy) -> Retold:
+        outcomes = simulate(changed, requests, seed, policy=policy).outcomes
+        attained = [outcome.request.arrival_s for outcome in outcomes if outcome.attained]
+        return Retold(len(attained), at_s in attained)
+
     return Hindsight(
         kept=kept,
-        elsewhere={
-            engine: _kept(scenario, requests, seed, overruled(policy, at_s=at_s, engine=engine)) for engine in others
-        },
-        again=[
-            _kept(_with_other_fate(scenario, at_s, seed, number), requests, seed, policy)
-            for number, _ in enumerate(others, 1)
-        ],
+        elsewhere={engine: retold(scenario, overruled(policy, at_s=at_s, engine=engine)) for engine in others},
+        again=[retold(_fated(scenario, at_s, seed, number), policy) for number, _ in enumerate(others, 1)],
     )
 
 
@@ -65,11 +86,8 @@ def overruled(policy: Policy, *, at_s: float, engine: str) -> Policy:
     return pick
 
 
-def _with_other_fate(scenario: Scenario, at_s: float, seed: int, number: int) -> Scenario:
+def _fated(scenario: Scenario, at_s: float, seed: int, number: int) -> Scenario:
+    """The same with other noise from an instant on."""
     first = (seed + 1) * MOST_SEED + number * len(scenario.engines)
     fates = [Fate(at_s, engine, first + place) for place, engine in enumerate(scenario.engines)]
     return msgspec.structs.replace(scenario, incidents=(*scenario.incidents, *fates))
-
-
-def _kept(scenario: Scenario, requests: Sequence[Request], seed: int, policy: Policy) -> int:
-    return sum(outcome.attained for outcome in simulate(scenario, requests, seed, policy=policy).outcomes)

@@ -1,6 +1,7 @@
 """The prism experiment: its loads are as told, every policy can be run, and the page says where prism falls short."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -30,7 +31,7 @@ from loadgen.experiments.prism_regret import Regret, SeedRegret, regret_of
 from loadgen.reliability import reliability
 from loadgen.simulate.experiment import Cell
 from loadgen.simulate.fleet import Slow
-from loadgen.simulate.hindsight import Hindsight
+from loadgen.simulate.hindsight import Hindsight, Retold
 from loadgen.simulate.rows import Row
 from loadgen.simulate.run import ORACLE
 from loadgen.student import Estimate
@@ -47,6 +48,9 @@ def rows_at(line: Line, attained: Mapping[str, float] = ATTAINED, **changes: obj
         msgspec.structs.replace(row("synergy", policy, value), workload=workload, rate=rate, **changes)
         for policy, value in attained.items()
     ]
+
+
+saved, lost = partial(Retold, own=True), partial(Retold, own=False)
 
 
 def a_cell(line: Line = AT_CAPACITY, policy: str = "synergy") -> Cell:
@@ -127,7 +131,7 @@ def test_the_page_has_every_load_and_figure():
     missed, regret, luck, beyond = (Estimate(value, 0.01, 3) for value in (0.04, 0.03, 0.01, 0.02))
     found = Regret(
         workload=name, rate=rate, policy="synergy", seeds=(0, 1), asked=12,
-        missed=missed, regret=regret, luck=luck, beyond_luck=beyond,
+        missed=missed, regret=regret, luck=luck, own_regret=regret, own_luck=luck, beyond_luck=beyond,
     )  # fmt: skip
     text = page(rows, [found], 20.0)
     assert "| requests/s | round-robin | least-tokens | synergy | oracle |\n" in text
@@ -135,7 +139,7 @@ def test_the_page_has_every_load_and_figure():
     assert f"| {several.name} {several.rate_per_s:g} | 80 ± 5 | **90** ± 5 |\n" in text
     assert f"| mixed {several.rate_per_s:g} | 90 ± 5 | **96** ± 5 |\n" in text
     assert f"| {name} {rate:g} | synergy | 96 | 12.34 | 0.0 | – | – | – | – |\n|  | least-tokens | 90 |" in text
-    assert f"| {name} {rate:g} | 4.0 ± 1.0 | 3.0 ± 1.0 | 1.0 ± 1.0 | 2.0 ± 1.0 |\n" in text
+    assert f"| {name} {rate:g} | 4.0 ± 1.0 | 3.0 ± 1.0 | 1.0 ± 1.0 | 3.0 ± 1.0 | 1.0 ± 1.0 | 2.0 ± 1.0 |\n" in text
     assert f"| {name} {rate:g} | synergy | 42 | 12 | 0.292 |\n" in text
     assert "| 90 to 100 | 2 | 94.0 | 50.0 |\n" in text
     assert "Refused, %" in text
@@ -148,8 +152,8 @@ def test_nothing_is_said_of_chances_that_nobody_gave():
 
 
 def test_regret_is_told_a_request_offered_and_what_chance_alone_does_is_taken_off():
-    asked = [Hindsight(kept=90, elsewhere={"a100": 92, "h100": 89}, again=[91, 90])]
-    lucky = [Hindsight(kept=95, elsewhere={"a100": 95, "h100": 94}, again=[96, 95]), *asked]
+    asked = [Hindsight(kept=90, elsewhere={"a100": saved(92), "h100": lost(89)}, again=[lost(91), lost(90)])]
+    lucky = [Hindsight(kept=95, elsewhere={"a100": lost(95), "h100": lost(94)}, again=[saved(96), lost(95)]), *asked]
     of_seeds = [
         SeedRegret(seed=0, offered=100, missed=10, asked=asked),
         SeedRegret(seed=1, offered=100, missed=5, asked=lucky),
@@ -161,6 +165,8 @@ def test_regret_is_told_a_request_offered_and_what_chance_alone_does_is_taken_of
     assert found.regret.mean == pytest.approx((2 * 0.1 + 1 * 0.05 + 0) / 3)
     assert found.luck.mean == pytest.approx((1 * 0.1 + 1 * 0.05 + 0) / 3)
     assert found.beyond_luck.mean == pytest.approx(0.1 / 3)
+    assert found.own_regret.mean == pytest.approx((1 * 0.1 + 0.5 * 0.05 + 0) / 3)
+    assert found.own_luck.mean == pytest.approx((0 + 0.5 * 0.05 + 0) / 3)
 
 
 def test_the_capacity_is_the_highest_rate_at_which_the_best_policy_that_reacts_attains_its_share(monkeypatch):
