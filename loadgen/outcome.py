@@ -32,6 +32,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     predicted_ttft_s: float | None = None
     predicted_tpot_s: float | None = None
     p_met: float | None = None
+    """The chance that the router gave it to meet all its targets."""
     ttft_s: float | None = None
     e2e_s: float | None = None
     """To the event that says why the answer ended."""

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loadgen.outcome import Outcome
+from loadgen.reliability import Reliability, reliability
 
 ALL = "all"
 
@@ -45,6 +46,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     e2e_s: Spread | None
     ttft_foresight: Foresight | None
     tpot_foresight: Foresight | None
+    reliability: Reliability | None = None
+    """Of the chances that the router gave, over all that it gave one: an error breaks a promise."""
 
 
 def score(outcomes: Collection[Outcome]) -> Score:
@@ -63,6 +66,7 @@ def score(outcomes: Collection[Outcome]) -> Score:
         e2e_s=_spread(outcome.e2e_s for outcome in well),
         ttft_foresight=_foresight((outcome.predicted_ttft_s, outcome.ttft_s) for outcome in well),
         tpot_foresight=_foresight((outcome.predicted_tpot_s, outcome.tpot_s) for outcome in well),
+        reliability=reliability((outcome.p_met, outcome.attained) for outcome in outcomes),
     )
 
 

@@ -16,11 +16,11 @@ from loadgen.arguments import positive_int
 from loadgen.experiments.floor import ONE_ENGINE, SEEDS
 from loadgen.experiments.lens_loads import FAR_OVER, LIGHT, LINES, MEASURED, STRAIGHT, Line
 from loadgen.experiments.lens_page import KINDS, page
+from loadgen.experiments.resuming import run_resumable
 from loadgen.experiments.tables import OURS, TRIAGING, is_fixed
 from loadgen.experiments.workloads import draw_parts
-from loadgen.simulate.experiment import Cell, run_cells, write_rows
+from loadgen.simulate.experiment import Cell
 from loadgen.simulate.hardware import hardware_by_profile
-from loadgen.simulate.rows import Row
 from loadgen.simulate.run import Knows, Scenario
 from loadgen.traces import BadTrace
 from services.engine.profile import load_profile
@@ -78,35 +78,6 @@ def lines(*, smoke: bool) -> Sequence[Line]:
     return [line for line in LINES if line.times_capacity == LIGHT] if smoke else LINES
 
 
-def run(
-    planned: Sequence[Cell], seeds: Sequence[int], rows_path: Path, console: Console, *, resume: bool
-) -> Sequence[Row]:
-    """The rows of the cells in their order; each is written as soon as it is known.
-
-    Args:
-        resume: whether what is in the file already is taken from there.
-    """
-    known = _known(rows_path, seeds) if resume else {}
-    write_rows(known.values(), rows_path)
-    missing = [cell for cell in planned if _key(cell) not in known]
-    if missing:
-        rows = run_cells(missing, seeds, console, note=lambda row: write_rows([row], rows_path, append=True))
-        known |= {(row.workload, row.rate, row.engine_policy): row for row in rows}
-    in_order = [known[_key(cell)] for cell in planned]
-    write_rows(in_order, rows_path)
-    return in_order
-
-
-def _key(cell: Cell) -> tuple[str, float, str]:
-    return cell.workload, cell.rate, cell.scenario.planner
-
-
-def _known(path: Path, seeds: Sequence[int]) -> dict[tuple[str, float, str], Row]:
-    lines = path.read_bytes().splitlines() if path.exists() else ()
-    rows = (msgspec.json.decode(line, type=Row) for line in lines)
-    return {(row.workload, row.rate, row.engine_policy): row for row in rows if row.seeds == tuple(seeds)}
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, write rows and page; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m loadgen.experiments.lens", description=__doc__)
@@ -124,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     to = options.rows or (SMOKE_ROWS if options.smoke else ROWS)
     try:
         planned = cells(options.traces, requests, smoke=options.smoke)
-        rows = run(planned, seeds, to, console, resume=options.resume)
+        rows = run_resumable(planned, seeds, to, console, resume=options.resume)
     except BadTrace as error:
         console.print(str(error), style="red", markup=False)
         return 2

@@ -2,55 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
+from loadgen.experiments.criteria import Criterion, Lead
 from loadgen.experiments.lens_loads import AVERAGED, CAPACITY, MIXED, OVER, SHIFT, SINGLE_CLASS, Line
-from loadgen.experiments.tables import OURS, PLAIN, RELEGATING, best_of, is_fixed, short
+from loadgen.experiments.tables import OURS, PLAIN, RELEGATING, attained_by, best_of, is_fixed, short
 from loadgen.simulate.rows import Row
-
-ROUNDING = 1e-9
-"""Of a difference of means that is exactly what was wanted."""
 
 Attained = Mapping[str, float]
 """Of one load, by planner; means over seeds."""
-
-
-class Lead(NamedTuple):
-    """By how much lens is ahead of a rival on a load."""
-
-    where: str
-    rival: str
-    points: float
-    """Of a hundred."""
-    room: float
-    """What the rival leaves to be had."""
-
-
-class Criterion(NamedTuple):
-    """Something lens was to attain."""
-
-    wanted: str
-    least_points: float
-    leads: Sequence[Lead]
-    """Each must be so large."""
-
-    @property
-    def verdict(self) -> str:
-        """Whether it is met, or by how much not, and where."""
-        missed = [lead for lead in self.leads if lead.points < self.least_points - ROUNDING]
-        if not missed:
-            return "met"
-        return "missed by " + ", ".join(f"{self.least_points - lead.points:.1f} ({lead.where})" for lead in missed)
-
-    @property
-    def found(self) -> str:
-        """The least and the most."""
-        least, most = (choose(self.leads, key=lambda lead: lead.points) for choose in (min, max))
-        return _told(least) if least == most else f"from {_told(least)} to {_told(most)}"
-
-
-def _told(lead: Lead) -> str:
-    return f"{lead.points:+.1f} over {lead.rival}, which leaves {lead.room:.1f} ({lead.where})"
 
 
 def criteria(attained: Mapping[tuple[str, float], Attained], lines: Sequence[Line]) -> Sequence[Criterion]:
@@ -87,10 +46,7 @@ def criteria(attained: Mapping[tuple[str, float], Attained], lines: Sequence[Lin
 
 def attained_of(rows: Sequence[Row]) -> Mapping[tuple[str, float], Attained]:
     """By load."""
-    found: dict[tuple[str, float], dict[str, float]] = {}
-    for row in rows:
-        found.setdefault((row.workload, row.rate), {})[row.engine_policy] = row.attainment
-    return found
+    return attained_by(rows, lambda row: row.engine_policy)
 
 
 def averages_of(attained: Mapping[tuple[str, float], Attained], lines: Sequence[Line]) -> Mapping[float, Attained]:

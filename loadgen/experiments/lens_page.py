@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+from loadgen.experiments.criteria import claims_table
 from loadgen.experiments.lens_criteria import attained_of, averages_of, budgets_of, criteria
 from loadgen.experiments.lens_loads import Line
-from loadgen.experiments.tables import NOTHING, OURS, PLAIN, RELEGATING, TRIAGING, best_of, is_fixed, short, table
+from loadgen.experiments.tables import OURS, PLAIN, RELEGATING, TRIAGING, best_of, is_fixed, number, short, table
 from loadgen.simulate.rows import Row
 
 KINDS = (PLAIN, RELEGATING, TRIAGING)
@@ -31,8 +32,6 @@ Points of attainment, from the least to the most of all loads that are meant. Th
 for the load, or for the average of conversation, code and mixed classes at so many times their capacity. It leaves what it does not attain
 itself: nobody can be ahead of it by more.
 
-| wanted | found | |
-|---|---|---|
 """
 SPLIT = """
 ## What each part is worth
@@ -79,11 +78,11 @@ def page(rows: Sequence[Row], lines: Sequence[Line], requests: int) -> str:
     """
     seeds, attained = rows[0].seeds, attained_of(rows)
     times = ", ".join(f"{times:g}" for times in dict.fromkeys(line.times_capacity for line in lines))
-    wanted = (f"| {each.wanted} | {each.found} | {each.verdict} |\n" for each in criteria(attained, lines))
+    wanted = claims_table(criteria(attained, lines))
     head = HEAD.format(seeds=f"{seeds[0]} to {seeds[-1]}", requests=requests, times=times)
     return "".join(
         (
-            *(head, *wanted, SPLIT, *_split(rows), AVERAGES, *_averages(rows, lines)),
+            *(head, wanted, SPLIT, *_split(rows), AVERAGES, *_averages(rows, lines)),
             *(LATENCIES, *_latencies(rows), EVERY, *_every(rows), FAIR),
         )
     )
@@ -118,8 +117,8 @@ def _latencies(rows: Sequence[Row]) -> Iterator[str]:
             cells = (
                 *("" if place else f"{row.workload} {row.rate:g}", short(planner)),
                 *(f"{100 * row.attainment:.0f}", f"{row.goodput:.2f}"),
-                *(_number(value, 1.0, 2) for value in (row.ttft_p50_s, row.ttft_p99_s)),
-                *(_number(value, 1e3, 0) for value in (row.tpot_p50_s, row.tpot_p99_s)),
+                *(number(value, 1.0, 2) for value in (row.ttft_p50_s, row.ttft_p99_s)),
+                *(number(value, 1e3, 0) for value in (row.tpot_p50_s, row.tpot_p99_s)),
             )
             yield f"| {' | '.join(cells)} |\n"
 
@@ -131,7 +130,3 @@ def _every(rows: Sequence[Row]) -> Iterator[str]:
         beside = others if kind == PLAIN else {OURS}
         of_kind = [row for row in rows if is_fixed(row.engine_policy, kind) or row.engine_policy in beside]
         yield from table(of_kind, [short(row.engine_policy) for row in of_kind])
-
-
-def _number(value: float | None, unit: float, digits: int) -> str:
-    return NOTHING if value is None else f"{unit * value:.{digits}f}"

@@ -1,6 +1,7 @@
 """Rows of an experiment as a table of its page. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from loadgen.simulate.rows import Row
 
@@ -11,23 +12,55 @@ PLAIN, RELEGATING, TRIAGING = "", "-relegating", "-triaging"
 _LETTERS = {RELEGATING: "r", TRIAGING: "t"}
 
 
-def table(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:
-    """A line a load, a column a name; the best of a line is bold."""
+class Measure(NamedTuple):
+    """What a table tells of a row."""
+
+    tell: Callable[[Row], str]
+    """Without the interval."""
+    worth: Callable[[Row], float | None]
+    """The most of a line is bold, unless all are worth the same; None never is."""
+    interval: Callable[[Row], str] = lambda _row: ""
+
+
+ATTAINMENT = Measure(
+    tell=lambda row: f"{100 * row.attainment:.0f}",
+    worth=lambda row: row.attainment,
+    interval=lambda row: "" if row.attainment_ci95 is None else f" ± {100 * row.attainment_ci95:.0f}",
+)
+"""In %."""
+
+
+def table(rows: Sequence[Row], names: Sequence[str], measure: Measure = ATTAINMENT) -> Iterator[str]:
+    """A line a load, a column a name."""
     columns = tuple(dict.fromkeys(names))
     yield f"\n| requests/s | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}\n"
     loads = dict.fromkeys((row.workload, row.rate) for row in rows)
     by_place = {(row.workload, row.rate, name): row for row, name in zip(rows, names, strict=True)}
     for workload, rate in loads:
         of_load = [by_place.get((workload, rate, column)) for column in columns]
-        best = max(row.attainment for row in of_load if row is not None)
-        cells = (NOTHING if row is None else _cell(row, is_best=row.attainment == best) for row in of_load)
+        worths = [worth for row in of_load if row is not None and (worth := measure.worth(row)) is not None]
+        best = max(worths) if len(set(worths)) > 1 or len(worths) == 1 else None
+        cells = (NOTHING if row is None else _cell(row, measure, best) for row in of_load)
         yield f"| {workload} {rate:g} | {' | '.join(cells)} |\n"
 
 
-def _cell(row: Row, *, is_best: bool) -> str:
-    mean = f"{100 * row.attainment:.0f}"
-    interval = "" if row.attainment_ci95 is None else f" ± {100 * row.attainment_ci95:.0f}"
-    return f"{f'**{mean}**' if is_best else mean}{interval}"
+def _cell(row: Row, measure: Measure, best: float | None) -> str:
+    told = measure.tell(row)
+    is_best = best is not None and measure.worth(row) == best
+    return f"{f'**{told}**' if is_best else told}{measure.interval(row)}"
+
+
+def attained_by(rows: Sequence[Row], name: Callable[[Row], str]) -> Mapping[tuple[str, float], Mapping[str, float]]:
+    """Attainment by load, and by what is compared there."""
+    found: dict[tuple[str, float], dict[str, float]] = {}
+    for row in rows:
+        found.setdefault((row.workload, row.rate), {})[name(row)] = row.attainment
+    return found
+
+
+def number(value: float | None, unit: float, digits: int) -> str:
+    """A dash where there is none."""
+    return NOTHING if value is None else f"{unit * value:.{digits}f}"
 
 
 def short(planner: str) -> str:

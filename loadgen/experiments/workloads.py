@@ -24,6 +24,11 @@ WORKLOADS: Mapping[str, Sequence[str]] = {
         f"chat:share=0.7,ttft_ms=800,tpot_ms=40,{CONVERSATION},cut_prompt_tokens=4000,cut_output_tokens=600",
         f"document:share=0.3,ttft_ms=10000,tpot_ms=100,{DOCUMENTS},longer=2,cut_prompt_tokens=7800,cut_output_tokens=600",
     ),
+    "three classes": (
+        f"chat:share=0.5,ttft_ms=800,tpot_ms=40,{CONVERSATION},cut_prompt_tokens=4000,cut_output_tokens=600",
+        f"code:share=0.3,ttft_ms=2000,tpot_ms=50,{CODE},cut_prompt_tokens=7000,cut_output_tokens=600",
+        f"document:share=0.2,ttft_ms=10000,tpot_ms=100,{DOCUMENTS},longer=2,cut_prompt_tokens=7800,cut_output_tokens=600",
+    ),
 }
 """Each a `--class` of the command line; the files are in one folder."""
 

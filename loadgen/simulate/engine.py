@@ -123,6 +123,10 @@ class Engine:
         self._jobs.clear()
         return jobs
 
+    def reseed(self, seed: int) -> None:
+        """Let the noise of its steps be another from now on."""
+        self.speed.times = self.hardware.times(seed)
+
     def state_at(self, now_s: float) -> EngineState | None:
         """The state that routers see now; None where the engine's key has expired, or is not there yet."""
         if self._news.instant:

@@ -1,11 +1,14 @@
 """Scenarios over loads and seeds, several at a time in processes of their own, and the file of their rows."""
 
 import contextlib
+import gc
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from rich.console import Console
@@ -15,6 +18,7 @@ from loadgen.simulate.rows import Row, RunScore, row_of, score_run
 from loadgen.simulate.run import Scenario, simulate
 from loadgen.workload import Request
 
+T = TypeVar("T")
 Draw = Callable[[int], Sequence[Request]]
 """The requests of a seed; picklable."""
 PLAIN_LINES = 20
@@ -61,20 +65,29 @@ def run_cells(
         return [row]
     scores: dict[int, dict[int, RunScore]] = {number: {} for number in range(len(cells))}
     rows: dict[int, Row] = {}
-    with _runs(console, len(cells) * len(seeds)) as advance, ProcessPoolExecutor(cores()) as pool:
-        places = {pool.submit(run_cell, cell, seed): (n, seed) for n, cell in enumerate(cells) for seed in seeds}
+    runs = [(number, seed) for number in range(len(cells)) for seed in seeds]
+    for place, score in in_processes([partial(run_cell, cells[number], seed) for number, seed in runs], console):
+        number, seed = runs[place]
+        scores[number][seed] = score
+        if len(scores[number]) == len(seeds):
+            rows[number] = cells[number].row([scores[number][seed] for seed in seeds])
+            note(rows[number])
+    return [rows[number] for number in range(len(cells))]
+
+
+def in_processes(tasks: Sequence[Callable[[], T]], console: Console) -> Iterator[tuple[int, T]]:
+    """The place of each task and what it returned, as they end; each is for one core, and can be pickled."""
+    # What has been read for them already is theirs too, and nothing that a collection would free.
+    with _runs(console, len(tasks)) as advance, ProcessPoolExecutor(cores(), initializer=gc.freeze) as pool:
+        places = {pool.submit(task): place for place, task in enumerate(tasks)}
         try:
             for future in as_completed(places):
-                number, seed = places[future]
-                scores[number][seed] = future.result()
+                result = future.result()
                 advance()
-                if len(scores[number]) == len(seeds):
-                    rows[number] = cells[number].row([scores[number][seed] for seed in seeds])
-                    note(rows[number])
+                yield places[future], result
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return [rows[number] for number in range(len(cells))]
 
 
 def run_watched(cell: Cell, seed: int, console: Console) -> RunScore:

@@ -34,7 +34,15 @@ class Join(NamedTuple):
     hardware: str
 
 
-Incident = Slow | Die | Join
+class Fate(NamedTuple):
+    """From an instant on, the noise of its steps is another; nothing else is."""
+
+    at_s: float
+    engine: str
+    seed: int
+
+
+Incident = Slow | Die | Join | Fate
 
 
 class SimulatedFleet:
@@ -70,6 +78,8 @@ class SimulatedFleet:
         match incident:
             case Slow(_, engine, slowness):
                 self._engines[engine].speed.slowness = slowness
+            case Fate(_, engine, seed):
+                self._engines[engine].reseed(seed)
             case Die(_, engine):
                 for job in self._engines[engine].die():
                     job.asker.broken(job)

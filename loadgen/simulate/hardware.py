@@ -113,17 +113,21 @@ def hardware_by_profile(profile: Profile) -> Hardware:
 
 
 class Speed:
-    """The times of an engine that may slow down."""
+    """The times of an engine that may slow down.
+
+    Attributes:
+        times: how long steps should take.
+        slowness: how many times longer they do.
+    """
 
     def __init__(self, times: StepTimes) -> None:
+        self.times = times
         self.slowness = 1.0
-        """How many times longer steps take than they should."""
-        self._times = times
 
     def next_s(self, shape: StepShape) -> float:
         """How long the next step takes."""
-        return self.slowness * self._times.next_s(shape)
+        return self.slowness * self.times.next_s(shape)
 
     def expected_s(self, shape: StepShape) -> float:
         """How long a step of this shape takes now, without noise."""
-        return self.slowness * self._times.expected_s(shape)
+        return self.slowness * self.times.expected_s(shape)

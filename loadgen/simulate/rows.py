@@ -6,7 +6,8 @@ from http import HTTPStatus
 
 import msgspec
 
-from loadgen.score import Score, Spread, score
+from loadgen.reliability import Reliability, pooled
+from loadgen.score import Foresight, Score, Spread, score
 from loadgen.simulate.run import Simulated
 from loadgen.student import estimate
 
@@ -49,6 +50,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     e2e_attainment: Mapping[str, float]
     tokens_per_s: float
     refused: float
+    ttft_error_p50: float | None = None
+    """Median of |actual − predicted| / actual; None where nothing was predicted."""
+    tpot_error_p50: float | None = None
+    reliability: Reliability | None = None
+    """Over the requests of all seeds."""
     simulated: bool = True
 
 
@@ -97,11 +103,20 @@ def row_of(workload: str, rate: float, engine_policy: str, router_policy: str, r
         },
         tokens_per_s=_mean([run.tokens_per_s for run in runs]),
         refused=_mean([run.refused for run in runs]),
+        ttft_error_p50=_error([run.total.ttft_foresight for run in runs]),
+        tpot_error_p50=_error([run.total.tpot_foresight for run in runs]),
+        reliability=pooled([run.total.reliability for run in runs if run.total.reliability is not None]),
     )
 
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
+
+
+def _error(foresights: Sequence[Foresight | None]) -> float | None:
+    """The mean over the runs that have one."""
+    values = [foresight.error_p50 for foresight in foresights if foresight is not None]
+    return _mean(values) if values else None
 
 
 def _percentile(spreads: Sequence[Spread | None], name: str) -> float | None:

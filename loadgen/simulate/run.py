@@ -75,6 +75,7 @@ def simulate(
     requests: Iterable[Request],
     seed: int,
     *,
+    policy: Policy | None = None,
     note: Callable[[Outcome], None] = lambda _outcome: None,
 ) -> Simulated:
     """Run until every request has ended; the same arguments have the same result, to the bit.
@@ -82,13 +83,23 @@ def simulate(
     Args:
         requests: in order of arrival.
         seed: of the engines' noise and of the routers' draws.
+        policy: instead of the scenario's, while all else is as that has it.
         note: called with each outcome, as it comes.
     """
-    return _Run(scenario, seed, note).run(requests)
+    return _Run(scenario, seed, note, policy).run(requests)
+
+
+def scenario_policy(scenario: Scenario) -> Policy:
+    """By name; ours takes true step times one by one, where they are known."""
+    if scenario.policy == ORACLE or (scenario.policy == "synergy" and scenario.knows is Knows.TRUE):
+        return partial(foresighted, step_times=true_step_times_s)
+    return policy_named(scenario.policy)
 
 
 class _Run:
-    def __init__(self, scenario: Scenario, seed: int, note: Callable[[Outcome], None]) -> None:
+    def __init__(
+        self, scenario: Scenario, seed: int, note: Callable[[Outcome], None], policy: Policy | None = None
+    ) -> None:
         self._scenario = scenario
         self._events = Events()
         self._outcomes: list[Outcome] = []
@@ -104,7 +115,7 @@ class _Run:
             Replica(
                 f"replica-{number}",
                 self._fleet,
-                _policy(scenario),
+                policy or scenario_policy(scenario),
                 self._events,
                 draw=rng.random,
                 note=self._note,
@@ -152,10 +163,3 @@ class _Run:
         )
         instant = scenario.instant or scenario.policy == ORACLE
         return Engine(name, hardware, speed, knowledge, shown, lens, News(scenario.delay_s, instant), self._events)
-
-
-def _policy(scenario: Scenario) -> Policy:
-    """By name; ours takes true step times one by one, where they are known."""
-    if scenario.policy == ORACLE or (scenario.policy == "synergy" and scenario.knows is Knows.TRUE):
-        return partial(foresighted, step_times=true_step_times_s)
-    return policy_named(scenario.policy)

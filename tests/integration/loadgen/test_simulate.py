@@ -5,7 +5,8 @@ from pathlib import Path
 import msgspec
 
 from loadgen.__main__ import main
-from loadgen.experiments import floor, lens
+from loadgen.experiments import floor, lens, prism
+from loadgen.experiments.prism_loads import SMOKED
 from loadgen.simulate.rows import Row
 
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n" + "".join(
@@ -67,3 +68,18 @@ def test_what_lens_attains_is_smoked(tmp_path):
     assert {(row.workload, row.rate) for row in rows} == {line.key for line in lens.lines(smoke=True)}
     assert lens.main([*arguments, "--resume"]) == 0
     assert rows_of(tmp_path / "rows.jsonl") == rows
+
+
+def test_what_prism_attains_is_smoked(tmp_path):
+    (tmp_path / "AzureLLMInferenceTrace_conv.csv").write_text(AZURE)
+    (tmp_path / "AzureLLMInferenceTrace_code.csv").write_text(AZURE)
+    (tmp_path / "arxiv_summarization_lengths.csv").write_text(LENGTHS)
+    arguments = [str(tmp_path), "--smoke", "--seconds", "1", "--rows", str(tmp_path / "rows.jsonl")]
+    assert prism.main(arguments) == 0
+    rows, regrets = (tmp_path / name for name in ("rows.jsonl", "rows-regret.jsonl"))
+    assert {(row.workload, row.rate) for row in rows_of(rows)} == {line.key for line in SMOKED}
+    assert {row.router_policy for row in rows_of(rows)} == set(prism.policies(SMOKED[0]))
+    found = rows.read_bytes(), regrets.read_bytes()
+    assert prism.main([*arguments, "--resume"]) == 0
+    assert (rows.read_bytes(), regrets.read_bytes()) == found
+    assert prism.main([str(tmp_path / "elsewhere"), "--smoke"]) == 2

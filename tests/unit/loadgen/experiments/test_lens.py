@@ -5,7 +5,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from rich.console import Console
 
 from loadgen.experiments import lens
 from loadgen.experiments.lens_criteria import attained_of, criteria
@@ -106,14 +105,3 @@ def test_one_budget_is_averaged_over_workloads():
     better = {**ATTAINED, "static-256-relegating": 1.0}
     rows = [row for line in lines for row in rows_at(line, better if line.workload == MIXED else ATTAINED)]
     assert "| 1.2, relegating | 80.0 | 45.0 | **92.0** |\n" in page(rows, lines, 800)
-
-
-def test_what_an_earlier_run_found_is_kept(tmp_path):
-    planned = lens.cells(Path("nowhere"), 8, smoke=True)[:2]
-    found = [
-        msgspec.structs.replace(row(cell.scenario.planner, "round-robin", 0.5), workload=cell.workload, rate=cell.rate)
-        for cell in reversed(planned)
-    ]
-    (tmp_path / "rows.jsonl").write_bytes(b"\n".join(map(msgspec.json.encode, found)))
-    rows = lens.run(planned, (0, 1), tmp_path / "rows.jsonl", Console(quiet=True), resume=True)
-    assert rows == found[::-1]
