@@ -63,11 +63,31 @@ async def test_an_engine_that_is_dead_is_not_noticed_and_passed_over_by_the_next
     assert 'prism_retries_total{engine="dead"} 1.0' in body.decode()
 
 
-async def test_no_request_travels_on_a_connection_that_the_engine_may_be_closing(
+async def test_a_kept_connection_that_the_engine_closes_unused_is_replaced_and_not_held_against_it(
     prism: Prism, two_engines: Engines
 ) -> None:
+    fast, slow = two_engines
+    peers: list[object] = []
+
+    async def answer_once_a_connection(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        peer = request.transport.get_extra_info("peername")
+        if peer in peers:
+            return await drop(request)
+        peers.append(peer)
+        return await answer_json(request)
+
+    fast.behaviour = answer_once_a_connection
+    for _ in range(3):
+        async with prism.complete() as response:
+            assert (response.status, response.headers["x-synergy-engine"]) == (200, "fast")
+            await response.read()
+    assert (len(peers), len(fast.asked), len(slow.asked)) == (3, 5, 0)
+
+
+async def test_connections_are_used_again_by_one_request_at_a_time(prism: Prism, two_engines: Engines) -> None:
     fast, _ = two_engines
-    peers = []
+    peers: list[object] = []
 
     async def note_peer(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
@@ -77,8 +97,16 @@ async def test_no_request_travels_on_a_connection_that_the_engine_may_be_closing
     fast.behaviour = note_peer
     for _ in range(3):
         async with prism.complete() as response:
-            assert response.status == 200
-    assert len(set(peers)) == 3
+            await response.read()
+    assert len(set(peers)) == 1
+    fast.behaviour = stream(b"data: 1\n\n", then=hang)
+    async with prism.complete(stream=True) as response:
+        assert await response.content.readany() == b"data: 1\n\n"
+        fast.behaviour = note_peer
+        async with prism.complete() as other:
+            assert other.status == 200
+    await asyncio.wait_for(fast.left.wait(), 5)
+    assert len(set(peers)) == 2  # what was not read to its end is not used again
 
 
 async def test_when_every_engine_fails_the_client_is_told_to_come_again(prism: Prism, two_engines: Engines) -> None:
