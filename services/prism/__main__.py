@@ -13,6 +13,7 @@ from services.prism.dispatches import Dispatches
 from services.prism.forecasts import FleetReader
 from services.prism.metrics import Metrics
 from services.prism.policies import policy_named
+from services.prism.retry_budget import RetryBudget
 from services.prism.router import Router
 from services.prism.settings import PrismSettings
 from services.prism.upstream import Upstream
@@ -47,6 +48,8 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
             metrics,
             idle_s=settings.idle_s,
             answer_s=settings.answer_s,
+            budget=RetryBudget(settings.retry_share, settings.retry_floor),
+            hedge_share=settings.hedge_share,
             policy=policy_named(settings.policy),
         )
         app = create_app(

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from services.prism.breaker import BreakerState
 from services.prism.dispatches import Dispatches
 from services.prism.endpoint import Endpoint
 from services.prism.fleet import EngineView, Fleet
@@ -61,7 +62,12 @@ def create_app(
                 "fleet_age_s": _finite(known.age_s),
                 "stale": known.stale,
                 "engines": [
-                    _shown(engine, known.now_s, dispatches.load(engine.state, now_s).outstanding_requests)
+                    _shown(
+                        engine,
+                        known.now_s,
+                        dispatches.load(engine.state, now_s).outstanding_requests,
+                        dispatches.breaker_state(engine.state.engine, now_s),
+                    )
                     for engine in known.engines
                 ],
             }
@@ -92,11 +98,12 @@ def _models(fleet: Fleet) -> ModelList:
     return ModelList(data=tuple(ModelCard(id=model, max_model_len=most) for model, most in context_tokens.items()))
 
 
-def _shown(engine: EngineView, now_s: float, outstanding_requests: int) -> dict[str, object]:
+def _shown(engine: EngineView, now_s: float, outstanding_requests: int, breaker: BreakerState) -> dict[str, object]:
     return {
         **msgspec.structs.asdict(engine.state),
         "state_age_s": engine.state_age_s(now_s),
         "outstanding_requests": outstanding_requests,
+        "breaker": breaker,
         "forecast": {
             "health": engine.health,
             "mape": engine.mape,

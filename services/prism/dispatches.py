@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from services.prism.breaker import Breaker, BreakerState
 from shared.engine_state import EngineState
 
 PENDING_S = 5.0
 """A dispatch that no state has echoed for so long is not on its way any more."""
-SUSPECT_S = 2.0
-"""How long an engine that failed is passed over while there are others; within that its key expires if it is gone."""
 RECENT_S = 10.0
 """For how long an answer's first byte says something of its engine."""
 FIRST_BYTE_GAIN = 0.2
@@ -36,7 +35,7 @@ class Load(msgspec.Struct, frozen=True):
     """Of those, sent too lately for the state to count them."""
     pending_prompt_tokens: int = 0
     suspect: bool = False
-    """It failed a request a moment ago."""
+    """It has failed, and is passed over while there are others."""
     recent_first_byte_s: float | None = None
     """From sending to an answer's first byte, a mean that forgets; None where none came of late."""
 
@@ -54,7 +53,8 @@ class Dispatches:
         self._numbers: dict[str, Iterator[int]] = {}
         self._outstanding: dict[str, dict[int, Dispatch]] = {}
         """By engine and number, in order of sending."""
-        self._failed_at_s: dict[str, float] = {}
+        self._breakers: dict[str, Breaker] = {}
+        """Of engines that have failed once."""
         self._first_bytes: dict[str, _FirstBytes] = {}
 
     def send(self, engine: str, prompt_tokens: int, now_s: float) -> Dispatch:
@@ -62,6 +62,8 @@ class Dispatches:
         number = next(self._numbers.setdefault(engine, itertools.count(1)))
         dispatch = Dispatch(engine, number, prompt_tokens, now_s)
         self._outstanding.setdefault(engine, {})[number] = dispatch
+        if (breaker := self._breakers.get(engine)) is not None:
+            breaker.sent(now_s)
         return dispatch
 
     def answered(self, dispatch: Dispatch, now_s: float) -> None:
@@ -70,14 +72,27 @@ class Dispatches:
         mean_s = self._recent_first_byte_s(dispatch.engine, now_s)
         mean_s = took_s if mean_s is None else mean_s + FIRST_BYTE_GAIN * (took_s - mean_s)
         self._first_bytes[dispatch.engine] = _FirstBytes(mean_s, now_s)
+        self.well(dispatch)
 
     def end(self, dispatch: Dispatch) -> None:
         """The request has left its engine, however it ended."""
         del self._outstanding[dispatch.engine][dispatch.number]
+        if (breaker := self._breakers.get(dispatch.engine)) is not None:
+            breaker.left(dispatch.sent_at_s)
 
-    def failed(self, engine: str, now_s: float) -> None:
-        """The engine could not be reached, or said that it cannot serve."""
-        self._failed_at_s[engine] = now_s
+    def failed(self, dispatch: Dispatch, now_s: float) -> None:
+        """The engine could not be reached, said that it cannot serve, or broke off."""
+        self._breakers.setdefault(dispatch.engine, Breaker()).failed(dispatch.sent_at_s, now_s)
+
+    def well(self, dispatch: Dispatch) -> None:
+        """The engine is there, whatever it made of the request."""
+        if (breaker := self._breakers.get(dispatch.engine)) is not None:
+            breaker.succeeded(dispatch.sent_at_s)
+
+    def breaker_state(self, engine: str, now_s: float) -> BreakerState:
+        """Whether an engine that has failed is passed over."""
+        breaker = self._breakers.get(engine)
+        return BreakerState.CLOSED if breaker is None else breaker.state(now_s)
 
     def load(self, state: EngineState, now_s: float) -> Load:
         """What this replica's requests add to a state."""
@@ -87,7 +102,7 @@ class Dispatches:
             outstanding_requests=len(outstanding),
             pending_requests=len(pending),
             pending_prompt_tokens=sum(dispatch.prompt_tokens for dispatch in pending),
-            suspect=now_s - self._failed_at_s.get(state.engine, -SUSPECT_S) < SUSPECT_S,
+            suspect=self.breaker_state(state.engine, now_s) is BreakerState.OPEN,
             recent_first_byte_s=self._recent_first_byte_s(state.engine, now_s),
         )
 

@@ -1,6 +1,8 @@
 """Engines fail, clients leave: unnoticed where that is possible, else said cleanly."""
 
 import asyncio
+import contextlib
+import socket
 import time
 from collections.abc import Callable
 
@@ -61,6 +63,69 @@ async def test_an_engine_that_is_dead_is_not_noticed_and_passed_over_by_the_next
             assert response.headers["x-synergy-engine"] == "slow"
     _, body = await prism.get("/metrics")
     assert 'prism_retries_total{engine="dead"} 1.0' in body.decode()
+
+
+async def test_an_engine_that_failed_is_shown_as_passed_over_until_it_has_answered(
+    prism: Prism, announcer: Announcer, two_engines: Engines
+) -> None:
+    fast, slow = two_engines
+    fast.behaviour = drop
+    async with prism.complete() as response:
+        assert response.headers["x-synergy-engine"] == "slow"
+    assert await _breakers(prism) == {"fast": "open", "slow": "closed"}
+    _, body = await prism.get("/metrics")
+    assert 'prism_engine_breaker{engine="fast",state="open"} 1.0' in body.decode()
+    await announcer.remove(slow)  # what is passed over is better than nothing
+    fast.behaviour = answer_json
+    async with prism.complete() as response:
+        assert (response.status, response.headers["x-synergy-engine"]) == (200, "fast")
+    assert await _breakers(prism) == {"fast": "closed"}
+
+
+async def _breakers(prism: Prism) -> dict[str, str]:
+    _, body = await prism.get("/v1/engines")
+    return {engine["engine"]: engine["breaker"] for engine in msgspec.json.decode(body)["engines"]}
+
+
+async def test_an_engine_that_takes_no_connection_is_given_up_after_a_second(
+    prism: Prism, announcer: Announcer, slow: FakeEngine
+) -> None:
+    deaf = FakeEngine("deaf")
+    with contextlib.ExitStack() as sockets:
+        listener = sockets.enter_context(socket.create_server(("127.0.0.1", deaf.port), backlog=0))
+        for _ in range(2):  # what it has room for; nobody accepts
+            client = sockets.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        for engine, base_ms in ((deaf, 10.0), (slow, 50.0)):
+            await announcer.announce(engine)
+            await announcer.forecast(engine.forecast(base_ms=base_ms))
+        began_s = time.monotonic()
+        async with prism.complete() as response:
+            assert (response.status, response.headers["x-synergy-engine"]) == (200, "slow")
+        assert 0.9 < time.monotonic() - began_s < 5
+
+
+class TestWithFewRetries:
+    @pytest.fixture
+    def prism_env(self) -> dict[str, object]:
+        return {"retry_share": 0.0, "retry_floor": 1.5}
+
+    @pytest.mark.parametrize(("status", "told"), [(503, 503), (429, 429)])
+    async def test_the_first_failure_is_the_answer_once_the_budget_is_spent(
+        self, prism: Prism, two_engines: Engines, status: int, told: int
+    ) -> None:
+        for engine in two_engines:
+            engine.behaviour = answer_status(status)
+        async with prism.complete() as response:
+            assert response.status == told
+        assert sum(len(engine.asked) for engine in two_engines) == 2
+        async with prism.complete() as response:
+            assert (response.status, response.headers["retry-after"]) == (told, "1")
+            assert (await response.json())["error"]["code"] == ("engines_full" if told == 429 else "engines_away")
+        assert sum(len(engine.asked) for engine in two_engines) == 3
+        _, body = await prism.get("/metrics")
+        assert "prism_retries_refused_total 2.0" in body.decode()  # once there was nobody left to ask either
 
 
 async def test_a_kept_connection_that_the_engine_closes_unused_is_replaced_and_not_held_against_it(
@@ -216,14 +281,16 @@ async def _engine_that_answers(prism: Prism, *, streams: bool) -> str:
 
 @pytest.mark.parametrize("prism_env", [{"idle_s": 0.3, "answer_s": 0.3}])
 async def test_a_silent_engine_is_given_up(prism: Prism, two_engines: Engines) -> None:
-    fast, _ = two_engines
+    fast, slow = two_engines
     fast.behaviour = hang
     async with prism.complete() as response:
         assert response.status == 502
-    fast.behaviour = stream(b"data: 1\n\n", then=hang)
-    async with prism.complete(stream=True) as response:
+        assert "silent for too long" in (await response.json())["error"]["message"]
+    slow.behaviour = stream(b"data: 1\n\n", then=hang)
+    async with prism.complete(stream=True) as response:  # and passed over for a while
         assert b"silent for too long" in await response.read()
-    await asyncio.wait_for(fast.left.wait(), 5)
+    for engine in two_engines:
+        await asyncio.wait_for(engine.left.wait(), 5)
 
 
 @pytest.mark.parametrize(
