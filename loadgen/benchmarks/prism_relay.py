@@ -1,7 +1,7 @@
 """What prism's relay takes: added time to first token, processor time a chunk, memory while thousands of streams are held.
 
-A real prism on one core; on another its Redis, an endpoint of even pace that is announced as an engine as lens would, and the
-client. The client's own errors cancel out: it asks the endpoint directly as well.
+A real prism on one core; on another its Redis, an engine that steps evenly and is announced as lens would, and the client. Both
+do so little that prism is what is measured; what the client adds itself cancels out, as it asks the engine directly too.
 """
 
 import argparse
@@ -17,32 +17,25 @@ from typing import NamedTuple
 
 import aiohttp
 import numpy as np
-from rich.console import Console
 
-from loadgen.benchmarks.endpoint import MODEL
-from loadgen.benchmarks.processes import Router, cpu_s, even_pace_endpoint, prism, redis_server, resident_mb
-from loadgen.client import Client, open_session
-from loadgen.closed_loop import send_in_turn
-from loadgen.load import Arrivals, Settings, draw_load
-from loadgen.open_loop import send_all
-from loadgen.outcome import Outcome
-from loadgen.progress import Progress
-from loadgen.workload import Request, TrafficClass
+from loadgen.arrivals import constant_arrivals, poisson_arrivals
+from loadgen.benchmarks.counting import Answered, CountingClient
+from loadgen.benchmarks.processes import Router, cpu_s, prism, redis_server, resident_mb, stepping_engine
+from loadgen.benchmarks.stepping import MODEL
+from loadgen.client import open_session
 from services.lens.fleet import Fleet
 from shared.engine_state import EngineState
 from shared.lifecycle import Readiness, background
-from shared.slo import Slo
 
 CHUNKS = 256
 """Of an answer, where relaying is measured."""
-STREAMS_AT_PACE, PACE_MS, TURNS = 64, 20.0, 2
-"""3,200 chunks a second: so few that none have piled up when they are read, which is what costs most."""
+STREAMS_AT_PACE, PACE_MS, TURNS = 256, 40.0, 2
+"""6,400 chunks a second, of an engine that steps for all of them at once."""
 REQUESTS_PER_S, TTFT_ROUNDS, TTFT_CHUNKS = 200.0, 2, 8
-"""Short answers where time to first token is measured: the client shares a core with what it measures against."""
-ENDPOINT_TTFT_MS = 20.0
+"""Answers are short where time to first token is measured: client and engine share a core, which must not be full."""
+WARM_UP_REQUESTS = 50
 RAMP_S, SETTLE_S = 20.0, 3.0
 """Streams to be held come evenly over the one; the memory that they take is there after the other."""
-TIMEOUT_S = 1200.0
 
 
 class Relay(NamedTuple):
@@ -66,7 +59,7 @@ class Relay(NamedTuple):
 class _Bench(NamedTuple):
     """What runs for one part."""
 
-    endpoint_url: str
+    engine_url: str
     router: Router
     session: aiohttp.ClientSession
 
@@ -90,16 +83,16 @@ def measure_relay(*, streams: int, hold_s: float, ttft_s: float) -> Relay:
 
 
 async def _measure(directory: Path, cores: Sequence[int], *, streams: int, hold_s: float, ttft_s: float) -> Relay:
-    async with _bench(directory, cores, ENDPOINT_TTFT_MS, 2.0) as bench:
-        directly, through, failed = await _first_tokens(bench, ttft_s)
-    added = np.percentile(through, (50, 99)) - np.percentile(directly, (50, 99))
-    async with _bench(directory, cores, ENDPOINT_TTFT_MS, PACE_MS) as bench:
+    async with _bench(directory, cores, 2.0) as bench:
+        directly_s, through_s, failed = await _first_tokens(bench, ttft_s)
+    added_s = np.percentile(through_s, (50, 99)) - np.percentile(directly_s, (50, 99))
+    async with _bench(directory, cores, PACE_MS) as bench:
         per_chunk_s, failed_at_pace = await _processor_time(bench)
-    async with _bench(directory, cores, ENDPOINT_TTFT_MS, (RAMP_S + hold_s) * 1e3 / CHUNKS) as bench:
+    async with _bench(directory, cores, (RAMP_S + hold_s) * 1e3 / CHUNKS) as bench:
         held, rss_mb, growth_mb = await _held(bench, streams, hold_s)
     return Relay(
-        added_ttft_p50_ms=round(float(added[0]) * 1e3, 3),
-        added_ttft_p99_ms=round(float(added[1]) * 1e3, 3),
+        added_ttft_p50_ms=round(float(added_s[0]) * 1e3, 3),
+        added_ttft_p99_ms=round(float(added_s[1]) * 1e3, 3),
         chunks_per_s_core=round(1 / per_chunk_s),
         cpu_s_per_1000_chunks=round(1e3 * per_chunk_s, 4),
         streams_held=held,
@@ -110,16 +103,16 @@ async def _measure(directory: Path, cores: Sequence[int], *, streams: int, hold_
 
 
 @contextlib.asynccontextmanager
-async def _bench(directory: Path, cores: Sequence[int], ttft_ms: float, gap_ms: float) -> AsyncIterator[_Bench]:
+async def _bench(directory: Path, cores: Sequence[int], step_ms: float) -> AsyncIterator[_Bench]:
     with (
         redis_server(directory, cores[-1]) as redis_url,
-        even_pace_endpoint(directory, cores[-1], ttft_ms, gap_ms) as endpoint_url,
-        prism(directory, cores[0], {"REDIS_URL": redis_url, "PRISM_LOG_LEVEL": "INFO"}) as router,
+        stepping_engine(directory, cores[-1], step_ms) as engine_url,
+        prism(directory, cores[0], {"REDIS_URL": redis_url}) as router,
     ):
         fleet = Fleet(redis_url, MODEL, Readiness())
-        async with open_session() as session, background(fleet.run(lambda: _state(endpoint_url), lambda _model: None)):
+        async with open_session() as session, background(fleet.run(lambda: _state(engine_url), lambda _model: None)):
             await _takes_requests(session, router)
-            yield _Bench(endpoint_url, router, session)
+            yield _Bench(engine_url, router, session)
         await fleet.leave()
 
 
@@ -134,74 +127,67 @@ async def _takes_requests(session: aiohttp.ClientSession, router: Router) -> Non
 
 async def _first_tokens(bench: _Bench, seconds: float) -> tuple[list[float], list[float], int]:
     """Times to first token directly and through prism, by turns, and how many requests failed."""
-    times_s: dict[str, list[float]] = {bench.endpoint_url: [], bench.router.url: []}
+    num_requests = round(REQUESTS_PER_S * seconds / TTFT_ROUNDS)
+    times_s: tuple[list[float], list[float]] = ([], [])
     failed = 0
     for turn in range(2 * TTFT_ROUNDS):
-        url = (bench.endpoint_url, bench.router.url)[turn % 2]
-        num_requests = round(REQUESTS_PER_S * seconds / TTFT_ROUNDS)
-        requests = _requests(url, num_requests, TTFT_CHUNKS, Arrivals.POISSON, REQUESTS_PER_S, seed=turn // 2)
-        for outcome in await _sent(bench.session, url, requests):
-            failed += outcome.problem is not None
-            times_s[url] += [] if outcome.ttft_s is None else [outcome.ttft_s]
-    return times_s[bench.endpoint_url], times_s[bench.router.url], failed
+        url = (bench.engine_url, bench.router.url)[turn % 2]
+        await _sent(url, TTFT_CHUNKS, constant_arrivals(REQUESTS_PER_S, WARM_UP_REQUESTS))
+        arrivals_s = poisson_arrivals(REQUESTS_PER_S, num_requests, np.random.default_rng(turn // 2))
+        for answered in await _sent(url, TTFT_CHUNKS, arrivals_s):
+            failed += not _is_whole(answered, TTFT_CHUNKS)
+            times_s[turn % 2].extend([] if answered.ttft_s is None else [answered.ttft_s])
+    return *times_s, failed
 
 
 async def _processor_time(bench: _Bench) -> tuple[float, int]:
     """Of prism, in seconds a chunk that it relayed, and how many requests failed."""
-    num_requests = STREAMS_AT_PACE * TURNS
-    requests = _requests(bench.router.url, num_requests, CHUNKS, Arrivals.CLOSED, None)
     before_s = cpu_s(bench.router.pid)
-    outcomes = await _sent(bench.session, bench.router.url, requests, clients=STREAMS_AT_PACE)
+    arrivals_s = constant_arrivals(STREAMS_AT_PACE / (CHUNKS * PACE_MS / 1e3), STREAMS_AT_PACE * TURNS)
+    outcomes = await _sent(bench.router.url, CHUNKS, arrivals_s)
     taken_s = cpu_s(bench.router.pid) - before_s
-    failed = sum(outcome.problem is not None for outcome in outcomes)
-    return taken_s / (CHUNKS * max(num_requests - failed, 1)), failed
+    failed = sum(not _is_whole(answered, CHUNKS) for answered in outcomes)
+    return taken_s / sum(answered.events for answered in outcomes), failed
 
 
 async def _held(bench: _Bench, streams: int, hold_s: float) -> tuple[int, float, float]:
-    """How many streams were held at once to their end, and prism's memory meanwhile and its growth, both in MB."""
+    """How many streams were held at once and to their end, and prism's memory meanwhile and its growth, both in MB."""
+    settle_s = min(SETTLE_S, hold_s / 4)
 
     async def memory() -> tuple[float, float]:
-        await asyncio.sleep(RAMP_S + min(SETTLE_S, hold_s / 4))
+        await asyncio.sleep(RAMP_S + settle_s)
         before_mb = resident_mb(bench.router.pid)
-        await asyncio.sleep(hold_s - 2 * min(SETTLE_S, hold_s / 4))
+        await asyncio.sleep(hold_s - 2 * settle_s)
         return before_mb, resident_mb(bench.router.pid)
 
-    requests = _requests(bench.router.url, streams, CHUNKS, Arrivals.CONSTANT, streams / RAMP_S)
     memory_read = asyncio.create_task(memory())
-    outcomes = await _sent(bench.session, bench.router.url, requests)
+    outcomes = await _sent(bench.router.url, CHUNKS, constant_arrivals(streams / RAMP_S, streams))
     before_mb, after_mb = await memory_read
-    async with bench.session.get(f"{bench.endpoint_url}/most-open") as response:
-        most_open = int((await response.json())["most_open"])
-    answered = sum(outcome.problem is None for outcome in outcomes)
-    return min(most_open, answered), after_mb, after_mb - before_mb
+    async with bench.session.get(f"{bench.engine_url}/most-open") as response:
+        most_open = int((await response.json(content_type=None))["most_open"])
+    whole = sum(_is_whole(answered, CHUNKS) for answered in outcomes)
+    return min(most_open, whole), after_mb, after_mb - before_mb
 
 
-def _requests(
-    url: str, num_requests: int, chunks: int, arrivals: Arrivals, rate_per_s: float | None, *, seed: int = 0
-) -> Sequence[Request]:
-    settings = Settings(
-        url=url,
-        model=MODEL,
-        requests=num_requests,
-        seed=seed,
-        timeout_s=TIMEOUT_S,
-        arrivals=arrivals,
-        rate_per_s=rate_per_s,
-        classes=(TrafficClass(slo=Slo(name="stream"), share=1.0, max_tokens=(chunks, chunks)),),
-    )
-    return draw_load(settings, ())
-
-
-async def _sent(
-    session: aiohttp.ClientSession, url: str, requests: Sequence[Request], clients: int | None = None
-) -> list[Outcome]:
-    """What became of these requests, sent at their arrivals, or by so many clients in turn."""
+async def _sent(url: str, chunks: int, arrivals_s: Sequence[float]) -> list[Answered]:
+    """What became of requests sent at these instants."""
+    client = CountingClient(url, MODEL)
     began_s = time.monotonic()
-    client = Client(session, url, MODEL, started_at_s=began_s, timeout_s=TIMEOUT_S, say_class=False)
-    with Progress(Console(stderr=True), len(requests)) as progress:
-        if clients is None:
-            return await send_all(requests, client.send, progress.ended, started_at_s=began_s)
-        return await send_in_turn(requests, client.send, progress.ended, started_at_s=began_s, clients=clients)
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = []
+            for arrival_s in arrivals_s:
+                due_at_s = began_s + arrival_s
+                if (wait_s := due_at_s - time.monotonic()) > 0:
+                    await asyncio.sleep(wait_s)
+                tasks.append(group.create_task(client.ask(chunks, due_at_s)))
+        return [task.result() for task in tasks]
+    finally:
+        client.close()
+
+
+def _is_whole(answered: Answered, chunks: int) -> bool:
+    return answered.whole and answered.events == chunks
 
 
 def _state(url: str) -> EngineState:
@@ -210,8 +196,8 @@ def _state(url: str) -> EngineState:
         engine=MODEL,
         url=url,
         model=MODEL,
-        executor="even-pace",
-        hardware_class="even-pace",
+        executor=MODEL,
+        hardware_class=MODEL,
         emulated=True,
         announced_at_s=0.0,
         max_context_tokens=32_768,

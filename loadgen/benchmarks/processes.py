@@ -86,6 +86,15 @@ def even_pace_endpoint(directory: Path, core: int, ttft_ms: float, gap_ms: float
 
 
 @contextlib.contextmanager
+def stepping_engine(directory: Path, core: int, step_ms: float) -> Iterator[str]:
+    """An engine that sends every stream a chunk a step; its URL."""
+    port = free_port()
+    command = [sys.executable, "-m", "loadgen.benchmarks.stepping", "--port", str(port), "--step-ms", str(step_ms)]
+    with _running(command, directory / "stepping.log", core, lambda: _accepts(port)):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
 def _running(
     command: Sequence[str],
     log: Path,
