@@ -73,6 +73,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 timeout_graceful_shutdown=settings.drain_s,
             )
         )

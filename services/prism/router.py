@@ -241,8 +241,9 @@ class Router:
                     raise EngineAway("it has left the pool")
             return beginning.result()
         finally:
-            beginning.cancel()
-            await asyncio.wait((beginning,))
+            if not beginning.done():
+                beginning.cancel()
+                await asyncio.wait((beginning,))
 
 
 def _all_full(engines: set[str], refusals: Sequence[EngineFull]) -> Overloaded:
