@@ -1,6 +1,7 @@
 """`python -m loadgen.benchmarks.prism`: what prism takes for its decisions and its relay, each part measured by a module of its own.
 
-A part is a function that returns a named tuple of its figures; all of them go into one report.
+A part is a function of the options that returns its figures by name; all of them go into one report. Another one, for decisions
+or for predictions, is measured in its own module and has its place in `PARTS`.
 """
 
 import argparse

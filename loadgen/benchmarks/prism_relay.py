@@ -7,6 +7,7 @@ do so little that prism is what is measured; what the client adds itself cancels
 import argparse
 import asyncio
 import contextlib
+import math
 import os
 import resource
 import tempfile
@@ -36,6 +37,8 @@ REQUESTS_PER_S, TTFT_ROUNDS, TTFT_CHUNKS = 200.0, 2, 8
 WARM_UP_REQUESTS = 50
 RAMP_S, SETTLE_S = 20.0, 3.0
 """Streams to be held come evenly over the one; the memory that they take is there after the other."""
+HELD_STEP_MS = 1250.0
+"""Between their chunks: 256 in five minutes and the ramp."""
 
 
 class Relay(NamedTuple):
@@ -88,7 +91,7 @@ async def _measure(directory: Path, cores: Sequence[int], *, streams: int, hold_
     added_s = np.percentile(through_s, (50, 99)) - np.percentile(directly_s, (50, 99))
     async with _bench(directory, cores, PACE_MS) as bench:
         per_chunk_s, failed_at_pace = await _processor_time(bench)
-    async with _bench(directory, cores, (RAMP_S + hold_s) * 1e3 / CHUNKS) as bench:
+    async with _bench(directory, cores, HELD_STEP_MS) as bench:
         held, rss_mb, growth_mb = await _held(bench, streams, hold_s)
     return Relay(
         added_ttft_p50_ms=round(float(added_s[0]) * 1e3, 3),
@@ -152,6 +155,7 @@ async def _processor_time(bench: _Bench) -> tuple[float, int]:
 
 async def _held(bench: _Bench, streams: int, hold_s: float) -> tuple[int, float, float]:
     """How many streams were held at once and to their end, and prism's memory meanwhile and its growth, both in MB."""
+    chunks = math.ceil((RAMP_S + hold_s) / (HELD_STEP_MS / 1e3))
     settle_s = min(SETTLE_S, hold_s / 4)
 
     async def memory() -> tuple[float, float]:
@@ -161,11 +165,11 @@ async def _held(bench: _Bench, streams: int, hold_s: float) -> tuple[int, float,
         return before_mb, resident_mb(bench.router.pid)
 
     memory_read = asyncio.create_task(memory())
-    outcomes = await _sent(bench.router.url, CHUNKS, constant_arrivals(streams / RAMP_S, streams))
+    outcomes = await _sent(bench.router.url, chunks, constant_arrivals(streams / RAMP_S, streams))
     before_mb, after_mb = await memory_read
     async with bench.session.get(f"{bench.engine_url}/most-open") as response:
         most_open = int((await response.json(content_type=None))["most_open"])
-    whole = sum(_is_whole(answered, CHUNKS) for answered in outcomes)
+    whole = sum(_is_whole(answered, chunks) for answered in outcomes)
     return min(most_open, whole), after_mb, after_mb - before_mb
 
 
