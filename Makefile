@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-simulator validate-simulator exp-floor exp-lens exp-lens-live exp-prism test test-fast lint format lock
+.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-prism bench-simulator validate-simulator exp-floor exp-lens exp-lens-live exp-prism test test-fast lint format lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +30,9 @@ bench-emulated: setup ## measure how exactly eight emulated engines on this mach
 
 bench-lens: setup ## measure lens: planning, how busy it keeps an engine, processor time and memory of streams
 	@$(BIN)/python -m loadgen.benchmarks.lens
+
+bench-prism: setup ## measure prism: what its relay adds and takes, 2,000 streams held for five minutes; OPTIONS="--only relay --hold-s 15"
+	@$(BIN)/python -m loadgen.benchmarks.prism $(OPTIONS)
 
 bench-simulator: setup ## measure the fleet simulator: steps/s on one core, and what a thousand engines take; TRACE=a.csv for lengths
 	@$(BIN)/python -m loadgen.benchmarks.simulator $(if $(TRACE),--trace $(TRACE))

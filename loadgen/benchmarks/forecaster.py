@@ -23,7 +23,7 @@ import nats
 import redis
 from nats.aio.client import Client
 
-from loadgen.benchmarks.processes import forecaster, nats_server, redis_server
+from loadgen.benchmarks.processes import cpu_s, forecaster, nats_server, redis_server
 from loadgen.benchmarks.traffic import steps
 from loadgen.benchmarks.written import write_report
 from shared.names import forecast_key, telemetry_subject
@@ -185,9 +185,9 @@ async def measure(options: argparse.Namespace, directory: Path) -> dict[str, obj
             client, reader = await nats.connect(nats_url), Reader(redis_url)
             lenses = [Lens(number) for number in range(options.engines)]
             await drained_steps_per_s(client, lenses, reader, options.steps // 10)
-            busy_s = _cpu_s(pid)
+            busy_s = cpu_s(pid)
             rates = [await drained_steps_per_s(client, lenses, reader, options.steps) for _ in range(options.rounds)]
-            busy_s = _cpu_s(pid) - busy_s
+            busy_s = cpu_s(pid) - busy_s
             fresh = await freshness(client, lenses, reader, options.rate, options.duration)
             await client.close()
     cuts = statistics.quantiles(fresh.ages_ms, n=100)
@@ -206,11 +206,6 @@ async def measure(options: argparse.Namespace, directory: Path) -> dict[str, obj
         "throughput": "a backlog drained, from the first publish until Redis shows every step",
         "python": platform.python_version(),
     }
-
-
-def _cpu_s(pid: int) -> float:
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

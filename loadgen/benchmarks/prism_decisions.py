@@ -27,21 +27,18 @@ import redis
 
 from loadgen.benchmarks.processes import end, redis_server
 from loadgen.benchmarks.written import write_report
-from services.prism.account import Account
+from services.prism.decisions import Decision, Decisions
 from services.prism.dispatches import Dispatches
 from services.prism.fleet import Fleet
 from services.prism.forecasts import FleetReader
 from services.prism.foresighted import foresighted
-from services.prism.hindsight import Hindsight
 from services.prism.intake import Intake
 from services.prism.metrics import Metrics
 from services.prism.mirror import Mirror
 from services.prism.policy import Policy
 from services.prism.prompt_size import Ask
 from services.prism.reservations import Reservations
-from services.prism.router import Decision, Router
 from services.prism.scripts import Scripts
-from services.prism.upstream import Upstream
 from shared.engine_state import EngineState
 from shared.fleet_scripts import ANNOUNCE, CHANGED, MARK, RELEASE, RESERVE, announcement
 from shared.forecast import Forecast, ModelHealth
@@ -71,7 +68,7 @@ end
 REPORT = Path("runs/bench-prism-decisions.json")
 
 
-class Decisions(msgspec.Struct, frozen=True, kw_only=True):
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What was found."""
 
     decision_p50_ms_100: float
@@ -83,11 +80,11 @@ class Decisions(msgspec.Struct, frozen=True, kw_only=True):
     """At 100 engines, per second of this process's processor time."""
 
 
-async def decisions(duration_s: float, policy: Policy = foresighted) -> Decisions:
+async def decisions(duration_s: float, policy: Policy = foresighted) -> Figures:
     """All figures; `duration_s` of each part."""
     few = await _timed(100, duration_s, policy)
     many = await _timed(1000, duration_s, policy)
-    return Decisions(
+    return Figures(
         decision_p50_ms_100=few[49],
         decision_p99_ms_100=few[98],
         decision_p50_ms_1000=many[49],
@@ -117,9 +114,8 @@ async def _per_s_core(engines: int, duration_s: float, policy: Policy) -> float:
 class _Desk:
     """Makes decisions, and ends their requests at once where a client would have its answer."""
 
-    def __init__(self, router: Router, dispatches: Dispatches, draws: random.Random) -> None:
-        self._router = router
-        self._dispatches = dispatches
+    def __init__(self, decisions: Decisions, draws: random.Random) -> None:
+        self._decisions = decisions
         self._draws = draws
 
     async def decide(self) -> Decision:
@@ -135,8 +131,9 @@ class _Desk:
             standing=Standing(),
             arrived_at_s=time.monotonic(),
         )
-        decision = await self._router.decide(intake, Account(request_id=""), frozenset())
-        asyncio.get_running_loop().call_later(self._draws.uniform(0.2, 2.0), self._dispatches.end, decision.dispatch)
+        decision = await self._decisions.decide(intake)
+        ends = self._decisions.dispatches.end
+        asyncio.get_running_loop().call_later(self._draws.uniform(0.2, 2.0), ends, decision.dispatch)
         return decision
 
 
@@ -174,22 +171,11 @@ async def _deciding(engines: int, policy: Policy) -> AsyncIterator[_Desk]:
         dispatches, fleet = Dispatches("bench"), FleetReader(scripts, mirror, Readiness(), lambda: None)
         reservations = Reservations(scripts, mirror, "bench", lambda: None)
         try:
-            async with Upstream() as upstream:
-                router = Router(
-                    fleet,
-                    upstream,
-                    dispatches,
-                    metrics,
-                    Hindsight("bench", metrics, lambda _receipt: None),
-                    idle_s=1.0,
-                    answer_s=1.0,
-                    reservations=reservations,
-                    policy=policy,
-                )
-                async with asyncio.timeout(ALL_THERE_WITHIN_S):
-                    while not _is_there(await fleet.read(), engines):
-                        await asyncio.sleep(0.05)
-                yield _Desk(router, dispatches, random.Random(0))  # noqa: S311 - sizes, not secrets
+            async with asyncio.timeout(ALL_THERE_WITHIN_S):
+                while not _is_there(await fleet.read(), engines):
+                    await asyncio.sleep(0.05)
+            made = Decisions(fleet, dispatches, metrics, reservations=reservations, policy=policy)
+            yield _Desk(made, random.Random(0))  # noqa: S311 - sizes, not secrets
         finally:
             scripts.close()
             os.sched_setaffinity(0, cores)

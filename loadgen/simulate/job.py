@@ -76,6 +76,12 @@ class Job:
         self.sequence: Sequence | None = None
         self.first_token_s: float | None = None
 
+    @property
+    def sent(self) -> Dispatch:
+        """Its dispatch to the engine that has it, or had it last."""
+        assert self.dispatch is not None, "it was never sent"
+        return self.dispatch
+
     def sequence_for(self, slo: Slo, now_s: float) -> Sequence:
         """The request as lens takes it in."""
         self.sequence = Sequence(

@@ -17,6 +17,7 @@ from services.prism.dispatches import Dispatches
 from services.prism.fleet import Fleet
 from services.prism.output_lengths import OutputLengths
 from services.prism.policy import Policy
+from services.prism.retry_budget import RETRY_FLOOR, RETRY_SHARE, RetryBudget
 from services.prism.route import MOST_TRIES, Route, choose, what_is_left
 from shared.errors import ApiError, EngineFailed, Overloaded, Unavailable
 
@@ -68,17 +69,18 @@ class Replica:
         self._dispatches = Dispatches(name)
         self._calibration = Calibration()
         self._lengths = OutputLengths()
+        self._budget = RetryBudget(RETRY_SHARE, RETRY_FLOOR)
         self._turns = count()
 
     def take(self, request: Request) -> None:
         """A request has arrived."""
+        self._budget.earn(self._events.now_s)
         lengths = self._lengths.of(MODEL)
         self._answer(Job(request, self, self._text_bytes_per_token, lengths, has_text=self._has_text))
 
     def begun(self, job: Job) -> None:
         """The first token of an answer is here."""
-        assert job.dispatch is not None
-        self._dispatches.answered(job.dispatch, self._events.now_s)
+        self._dispatches.answered(job.sent, self._events.now_s)
 
     def ended(self, job: Job) -> None:
         """An answer is complete."""
@@ -89,13 +91,11 @@ class Replica:
 
     def broken(self, job: Job) -> None:
         """The engine has broken off: another is asked, unless the client has seen something of the answer."""
-        now_s = self._events.now_s
-        self._leave(job)
         assert job.route is not None
-        self._dispatches.failed(job.route.engine, now_s)
+        self._fail(job)
         if job.first_token_s is not None:
             self._refuse(job, EngineFailed(f"{job.route.engine} broke off"))
-        elif len(job.tried) == MOST_TRIES:
+        elif len(job.tried) == MOST_TRIES or not self._budget.spend(self._events.now_s):
             self._refuse(job, Unavailable("the engines could not answer"))
         else:
             self._answer(job)
@@ -115,12 +115,13 @@ class Replica:
             try:
                 self._ask(job, route)
             except Overloaded as problem:
+                self._dispatches.well(job.sent)
                 self._let_go(job)
                 job.full = True
                 refusal: ApiError = problem
             except EngineGone:
+                self._dispatches.failed(job.sent, self._events.now_s)
                 self._let_go(job)
-                self._dispatches.failed(route.engine, self._events.now_s)
                 refusal = Unavailable(f"{route.engine} is gone")
             except ApiError as problem:
                 self._let_go(job)
@@ -128,7 +129,7 @@ class Replica:
                 return
             else:
                 return
-            if len(job.tried) == MOST_TRIES:
+            if len(job.tried) == MOST_TRIES or not self._budget.spend(self._events.now_s):
                 self._refuse(job, refusal)
                 return
 
@@ -180,8 +181,11 @@ class Replica:
         self._engines.named(route.engine).offer(job, sequence, self._dispatches.replica, dispatch)
 
     def _leave(self, job: Job) -> None:
-        assert job.dispatch is not None
-        self._dispatches.end(job.dispatch)
+        self._dispatches.end(job.sent)
+
+    def _fail(self, job: Job) -> None:
+        self._dispatches.failed(job.sent, self._events.now_s)
+        self._leave(job)
 
     def _let_go(self, job: Job) -> None:
         """Its engine has not taken it."""

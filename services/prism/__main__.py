@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 
 from services.prism.app import create_app
 from services.prism.cached_prefixes import CachedPrefixes
+from services.prism.decisions import Decisions
 from services.prism.dispatches import Dispatches
 from services.prism.door import FindsKeys, Guard, KeyRing
 from services.prism.forecasts import FleetReader
@@ -27,6 +28,7 @@ from services.prism.rate_limits import RateLimits
 from services.prism.rate_sharing import RateSharing
 from services.prism.receipt_log import ReceiptLog
 from services.prism.reservations import Reservations
+from services.prism.retry_budget import RetryBudget
 from services.prism.router import Router
 from services.prism.scripts import Scripts
 from services.prism.settings import PrismSettings
@@ -72,17 +74,23 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
         contextlib.AsyncExitStack() as stack,
     ):
         stack.callback(scripts.close)
-        router = Router(
+        decisions = Decisions(
             fleet,
-            upstream,
             dispatches,
+            metrics,
+            reservations=reservations,
+            prefixes=prefixes,
+            policy=policy_named(settings.policy),
+        )
+        router = Router(
+            decisions,
+            upstream,
             metrics,
             hindsight,
             idle_s=settings.idle_s,
             answer_s=settings.answer_s,
-            reservations=reservations,
-            policy=policy_named(settings.policy),
-            prefixes=prefixes,
+            budget=RetryBudget(settings.retry_share, settings.retry_floor),
+            hedge_share=settings.hedge_share,
         )
         await fleet.read()  # so that the first requests need not wait for a connection and for all there is
         app = create_app(
@@ -108,6 +116,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 timeout_graceful_shutdown=settings.drain_s,
             )
         )

@@ -16,6 +16,8 @@ from starlette.routing import Route
 
 from services.prism.account import ANSWERED
 from services.prism.advice import Advice, decode_either
+from services.prism.breaker import BreakerState
+from services.prism.decisions import ReadsFleet
 from services.prism.dispatches import Dispatches
 from services.prism.door import Door, Guard, grant_of
 from services.prism.endpoint import Endpoint
@@ -25,7 +27,7 @@ from services.prism.hindsight import Hindsight
 from services.prism.intake import CHAT_PATH, COMPLETIONS_PATH
 from services.prism.metrics import Metrics
 from services.prism.openapi import description
-from services.prism.router import ReadsFleet, Router
+from services.prism.router import Router
 from shared.api import ModelCard, ModelList, decode_chat, decode_completion
 from shared.asgi import JSON, request_id_of
 from shared.errors import ApiError, BadRequest, NotFound
@@ -102,7 +104,12 @@ def create_app(  # noqa: PLR0913 - its parts, and what bounds them
                 "fleet_age_s": _finite(known.age_s),
                 "stale": known.stale,
                 "engines": [
-                    _shown(engine, known.now_s, dispatches.load(engine.state, now_s).outstanding_requests)
+                    _shown(
+                        engine,
+                        known.now_s,
+                        dispatches.load(engine.state, now_s).outstanding_requests,
+                        dispatches.breaker_state(engine.state.engine, now_s),
+                    )
                     for engine in known.engines
                 ],
             }
@@ -134,11 +141,12 @@ def _models(fleet: Fleet, grant: Grant | None) -> ModelList:
     return ModelList(data=tuple(ModelCard(id=model, max_model_len=most) for model, most in context_tokens.items()))
 
 
-def _shown(engine: EngineView, now_s: float, outstanding_requests: int) -> dict[str, object]:
+def _shown(engine: EngineView, now_s: float, outstanding_requests: int, breaker: BreakerState) -> dict[str, object]:
     return {
         **{name: value for name, value in msgspec.structs.asdict(engine.state).items() if name != TELLS_OF_TEXT},
         "state_age_s": engine.state_age_s(now_s),
         "outstanding_requests": outstanding_requests,
+        "breaker": breaker,
         "forecast": {
             "health": engine.health,
             "mape": engine.mape,

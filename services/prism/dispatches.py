@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from services.prism.breaker import Breaker, BreakerState
 from services.prism.fleet import Fleet
 from services.prism.pending import NOTHING, Pending, interval_of
 from shared.engine_state import EngineState
@@ -17,8 +18,6 @@ PENDING_S = float(RESERVATION_LIFETIME_S)
 MUCH = 0.05
 """Of what was thought to be ahead of a request: so much more there is another choice to be made. What foresight sees of two
 engines that differ by less is a tie."""
-SUSPECT_S = 2.0
-"""How long an engine that failed is passed over while there are others; within that its key expires if it is gone."""
 RECENT_S = 10.0
 """For how long an answer's first byte says something of its engine."""
 FIRST_BYTE_GAIN = 0.2
@@ -70,7 +69,7 @@ class Load(msgspec.Struct, frozen=True):
     pending: Pending = NOTHING
     """Of all replicas, sent too lately for the state to count them; of this one alone while Redis is away."""
     suspect: bool = False
-    """It failed a request a moment ago."""
+    """It has failed, and is passed over while there are others."""
     recent_first_byte_s: float | None = None
     """From sending to an answer's first byte, a mean that forgets; None where none came of late."""
 
@@ -100,7 +99,8 @@ class Dispatches:
         """By engine and number, in order of sending."""
         self._unreserved: dict[str, dict[int, Dispatch]] = {}
         """Of those, the ones that are not in the totals that Redis has said."""
-        self._failed_at_s: dict[str, float] = {}
+        self._breakers: dict[str, Breaker] = {}
+        """Of engines that have failed once."""
         self._first_bytes: dict[str, _FirstBytes] = {}
 
     def send(self, engine: str, prompt_tokens: int, now_s: float, due_in_s: float = math.inf) -> Dispatch:
@@ -109,6 +109,8 @@ class Dispatches:
         dispatch = Dispatch(engine, number, prompt_tokens, now_s, interval_of(due_in_s))
         for ledger in (self._outstanding, self._unreserved):
             ledger.setdefault(engine, {})[number] = dispatch
+        if (breaker := self._breakers.get(engine)) is not None:
+            breaker.sent(now_s)
         return dispatch
 
     def reserved(self, dispatch: Dispatch) -> None:
@@ -121,15 +123,28 @@ class Dispatches:
         mean_s = self._recent_first_byte_s(dispatch.engine, now_s)
         mean_s = took_s if mean_s is None else mean_s + FIRST_BYTE_GAIN * (took_s - mean_s)
         self._first_bytes[dispatch.engine] = _FirstBytes(mean_s, now_s)
+        self.well(dispatch)
 
     def end(self, dispatch: Dispatch) -> None:
         """The request has left its engine, however it ended."""
         for ledger in (self._outstanding, self._unreserved):
             _strike(ledger, dispatch)
+        if (breaker := self._breakers.get(dispatch.engine)) is not None:
+            breaker.left(dispatch.sent_at_s)
 
-    def failed(self, engine: str, now_s: float) -> None:
-        """The engine could not be reached, or said that it cannot serve."""
-        self._failed_at_s[engine] = now_s
+    def failed(self, dispatch: Dispatch, now_s: float) -> None:
+        """The engine could not be reached, said that it cannot serve, or broke off."""
+        self._breakers.setdefault(dispatch.engine, Breaker()).failed(dispatch.sent_at_s, now_s)
+
+    def well(self, dispatch: Dispatch) -> None:
+        """The engine is there, whatever it made of the request."""
+        if (breaker := self._breakers.get(dispatch.engine)) is not None:
+            breaker.succeeded(dispatch.sent_at_s)
+
+    def breaker_state(self, engine: str, now_s: float) -> BreakerState:
+        """Whether an engine that has failed is passed over."""
+        breaker = self._breakers.get(engine)
+        return BreakerState.CLOSED if breaker is None else breaker.state(now_s)
 
     def loads(self, fleet: Fleet, now_s: float, *, placed: Placed | None = None) -> Mapping[str, Load]:
         """What is known beyond the states, of the engines where there is anything.
@@ -138,7 +153,7 @@ class Dispatches:
             placed: it is to be chosen for anew. On its engine counts what was there before it: those who came after it find it
                 there, and may go elsewhere. If each made room for all others, all would move at once.
         """
-        known = self._outstanding.keys() | self._failed_at_s.keys() | self._first_bytes.keys()
+        known = self._outstanding.keys() | self._breakers.keys() | self._first_bytes.keys()
         totals: Mapping[str, Pending] = {}
         if fleet.reserved is not None:
             totals = fleet.reserved
@@ -168,7 +183,7 @@ class Dispatches:
         return Load(
             outstanding_requests=len(outstanding),
             pending=pending,
-            suspect=now_s - self._failed_at_s.get(state.engine, -SUSPECT_S) < SUSPECT_S,
+            suspect=self.breaker_state(state.engine, now_s) is BreakerState.OPEN,
             recent_first_byte_s=self._recent_first_byte_s(state.engine, now_s),
         )
 

@@ -22,6 +22,16 @@ class Metrics:
         self.retries = Counter(
             "prism_retries", "Requests taken from an engine that failed", ["engine"], registry=registry
         )
+        self.retries_refused = Counter(
+            "prism_retries_refused", "Requests not sent again because the retry budget was spent", registry=registry
+        )
+        self.hedges = Counter(
+            "prism_hedges",
+            "Requests sent to this engine as well because another was late",
+            ["engine"],
+            registry=registry,
+        )
+        self.hedges_won = Counter("prism_hedges_won", "Of those, the first to answer", ["engine"], registry=registry)
         self.route_seconds = Histogram(
             "prism_route_seconds", "Reading the fleet and choosing", buckets=ROUTE_BUCKETS_S, registry=registry
         )
@@ -63,6 +73,12 @@ class Metrics:
         self._accepting = Gauge(
             "prism_engine_accepting", "1 where an engine takes new requests", ["engine"], registry=registry
         )
+        self._breaker = Gauge(
+            "prism_engine_breaker",
+            "1 in the state of an engine's circuit breaker: closed, open, half-open",
+            ["engine", "state"],
+            registry=registry,
+        )
 
     def count(self, receipt: Receipt) -> None:
         """Take into account what came of a promise."""
@@ -81,7 +97,7 @@ class Metrics:
     def exposition(self, fleet: Fleet, dispatches: Dispatches, now_s: float) -> bytes:
         """All metrics as text, those of engines as the fleet is now."""
         self._fleet_age.set(fleet.age_s)
-        for gauge in (self._state_age, self._forecast_age, self._outstanding, self._accepting):
+        for gauge in (self._state_age, self._forecast_age, self._outstanding, self._accepting, self._breaker):
             gauge.clear()
         for engine in fleet.engines:
             name = engine.state.engine
@@ -89,4 +105,5 @@ class Metrics:
             self._forecast_age.labels(name).set(engine.forecast_age_s(fleet.now_s))
             self._outstanding.labels(name).set(dispatches.load(engine.state, now_s).outstanding_requests)
             self._accepting.labels(name).set(engine.accepts)
+            self._breaker.labels(name, dispatches.breaker_state(name, now_s)).set(1)
         return generate_latest(self._registry)

@@ -72,7 +72,7 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     Raises:
         NotFound: no engine of the fleet has the model.
         Unavailable: none of those that have it can take a request.
-        Overloaded: the policy gives it to none: it would break more promises than it keeps.
+        NotNow, Overloaded: the policy gives it to none: it would break more promises than it keeps.
     """
     engines = _permitted(fleet, loads, ask, model, tried)
     if fleet.stale:
@@ -97,12 +97,26 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     )
 
 
+class NotNow(Overloaded):
+    """No engine can keep the targets of a request now.
+
+    Attributes:
+        retry_after_s: when that is foreseen to be otherwise.
+    """
+
+    code = "targets_not_met"
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
 def _overloaded(refusal: Refusal) -> Overloaded:
     if refusal.hopeless:
         message = "no engine could keep the targets of this request, were it idle"
         return Overloaded(message, code="targets_out_of_reach", headers={SHOULD_RETRY: "false"})
     message = "no engine can keep the targets of this request now without breaking other promises"
-    return Overloaded(message, code="targets_not_met", retry_after_s=refusal.retry_after_s)
+    return NotNow(message, refusal.retry_after_s)
 
 
 def what_is_left(slo: Slo, elapsed_s: float) -> Slo:

@@ -12,6 +12,7 @@ from pydantic import Field, PlainValidator, ValidationInfo, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.prism.policies import policy_named
+from services.prism.retry_budget import RETRY_FLOOR, RETRY_SHARE
 from shared.settings import LogLevel, Name, RedisUrl, Settings
 from shared.slo import Slo
 
@@ -88,6 +89,12 @@ class PrismSettings(Settings):
     """The longest wait for the first byte of an answer, its time in an engine's queue included."""
     receipts: int = Field(default=20_000, ge=0)
     """That Redis keeps, about, of all replicas; 0: none are written."""
+    retry_share: float = Field(default=RETRY_SHARE, ge=0, le=1)
+    """Of the requests, that may be sent again to another engine."""
+    retry_floor: float = Field(default=RETRY_FLOOR, ge=0)
+    """Retries in 10 s beyond that share."""
+    hedge_share: float | None = Field(default=None, gt=0, lt=1)
+    """Of a request's TTFT target: after so much of it without a first byte a second engine is asked; None: never."""
     drain_s: int = Field(default=30, ge=0)
     log_level: LogLevel = "INFO"
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")

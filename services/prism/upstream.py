@@ -2,17 +2,26 @@
 
 import asyncio
 import contextlib
+import functools
+import time
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
+from urllib.parse import urlsplit
 
-import aiohttp
-
+from services.prism.connection import Connection, ConnectionBroken
 from services.prism.route import RETRY_AFTER_S
 from shared.errors import EngineFailed
 from shared.headers import RETRY_AFTER_MS
 
 CONNECT_TIMEOUT_S = 1.0
+CONNECT_LOOKS = 4
+"""In so many pieces that time is waited for: a loop that is late itself must not take an engine for one that is away."""
+KEPT_S = 2.0
+"""A connection that has not been used for so long is not used again: servers close theirs after 5 s, as lens does."""
+MOST_KEPT = 256
+"""Free connections to one engine."""
 RETRIED_STATUSES = (502, 503)
 FULL_STATUS = 429
 
@@ -36,6 +45,19 @@ _NOT_FORWARDED = frozenset(
 
 MOST_RETRY_AFTER_S = 3600.0
 """An engine that says more does not mean it."""
+
+
+class _Address(NamedTuple):
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class _Free(NamedTuple):
+    connection: Connection
+    until_s: float
 
 
 class EngineFull(Exception):
@@ -62,46 +84,32 @@ class Answer:
         first: the first bytes of the body; empty where there is no body.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, first: bytes, idle_s: float) -> None:
-        self.status = response.status
-        self.headers = {
-            name.lower(): value for name, value in response.headers.items() if name.lower() not in _NOT_FORWARDED
-        }
-        self.is_stream = response.content_type == "text/event-stream"
+    def __init__(self, connection: Connection, first: bytes) -> None:
+        self.status = connection.status
+        self.headers = {name: value for name, value in connection.headers.items() if name not in _NOT_FORWARDED}
+        self.is_stream = self.headers.get("content-type", "").partition(";")[0].strip() == "text/event-stream"
         self.first = first
-        self._content = response.content
-        self._idle_s = idle_s
+        self._connection = connection
 
     async def rest(self) -> AsyncIterator[bytes]:
-        """The bytes after `first` as they come.
+        """The bytes after `first` as they come; what has piled up comes in one piece.
 
         Raises:
             EngineFailed: the engine broke off, or was silent for too long.
         """
         try:
-            while chunk := await self._next():
+            while chunk := await self._connection.body():
                 yield chunk
-        except TimeoutError:  # aiohttp's own is one too
-            raise EngineFailed("the engine was silent for too long") from None
-        except (aiohttp.ClientError, OSError) as error:
+        except ConnectionBroken as error:
             raise EngineFailed("the engine broke off while answering") from error
-
-    async def _next(self) -> bytes:
-        async with asyncio.timeout(self._idle_s):
-            return await self._content.readany()
 
 
 class Upstream:
-    """Opens connections to every lens."""
+    """Opens connections to every lens, and keeps those that are free for a while."""
 
     def __init__(self) -> None:
-        self._session = aiohttp.ClientSession(
-            # A connection each: one that is kept may be closed just when it is used again, and the engine look dead.
-            connector=aiohttp.TCPConnector(limit=0, force_close=True),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("accept", "accept-encoding", "user-agent", "content-type"),
-        )
+        self._free: dict[_Address, deque[_Free]] = {}
+        """The latest used last."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -109,7 +117,10 @@ class Upstream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._session.close()
+        for connections in self._free.values():
+            for free in connections:
+                free.connection.abort()
+        self._free.clear()
 
     @contextlib.asynccontextmanager
     async def ask(
@@ -126,22 +137,96 @@ class Upstream:
             EngineAway: no connection, a connection that broke before the first byte, or a status that says so.
             EngineFailed: the engine was silent for too long.
         """
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=first_byte_s)
-        async with contextlib.AsyncExitStack() as stack:
+        address, target = _parsed(url)
+        request = _request(address, target, body, headers)
+        while True:
+            connection, is_kept = self._kept(address), True
+            if connection is None:
+                connection, is_kept = await _connected(address), False
             try:
-                response = await stack.enter_async_context(
-                    self._session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
-                )
-                if response.status == FULL_STATUS:
-                    raise EngineFull(await response.text(), _retry_after_s(response.headers))
-                if response.status in RETRIED_STATUSES:
-                    raise EngineAway(f"status {response.status}")
-                first = await response.content.readany()
-            except aiohttp.SocketTimeoutError:
-                raise EngineFailed("the engine was silent for too long") from None
-            except (aiohttp.ClientError, OSError) as error:
-                raise EngineAway(str(error) or type(error).__name__) from error
-            yield Answer(response, first, idle_s)
+                connection.send(request, first_byte_s)
+                try:
+                    first = await _first_bytes(connection)
+                except ConnectionBroken as error:
+                    if is_kept and not connection.touched:
+                        continue  # the engine closed it as one that is not used: that says nothing of the engine
+                    raise EngineAway(str(error)) from error
+                connection.be_patient(idle_s)
+                yield Answer(connection, first)
+                return
+            finally:
+                self._leave(address, connection)
+
+    def _kept(self, address: _Address) -> Connection | None:
+        """A free connection that was used a moment ago."""
+        connections = self._free.get(address, ())
+        while connections:
+            free = connections.pop()
+            if not free.connection.closed and time.monotonic() < free.until_s:
+                return free.connection
+            free.connection.abort()
+        return None
+
+    def _leave(self, address: _Address, connection: Connection) -> None:
+        if not connection.reusable:
+            connection.abort()
+            return
+        connection.rest()
+        connections = self._free.setdefault(address, deque())
+        now_s = time.monotonic()
+        connections.append(_Free(connection, now_s + KEPT_S))
+        while connections[0].until_s < now_s or len(connections) > MOST_KEPT:
+            connections.popleft().connection.abort()
+
+
+async def _connected(address: _Address) -> Connection:
+    loop = asyncio.get_running_loop()
+    connecting = asyncio.ensure_future(loop.create_connection(Connection, address.host, address.port))
+    try:
+        for _ in range(CONNECT_LOOKS):
+            if (await asyncio.wait((connecting,), timeout=CONNECT_TIMEOUT_S / CONNECT_LOOKS))[0]:
+                return connecting.result()[1]
+    except OSError as error:
+        raise EngineAway(f"no connection to {address}: {error}") from error
+    finally:
+        await _given_up(connecting)
+    raise EngineAway(f"no connection to {address} within {CONNECT_TIMEOUT_S:g} s")
+
+
+async def _given_up(connecting: asyncio.Future[tuple[asyncio.Transport, Connection]]) -> None:
+    """Have nothing of a connection that nobody waits for any more; one that was taken stays."""
+    if not connecting.done():
+        connecting.cancel()
+        await asyncio.wait((connecting,))
+        if not connecting.cancelled() and connecting.exception() is None:
+            connecting.result()[1].abort()
+
+
+async def _first_bytes(connection: Connection) -> bytes:
+    await connection.head()
+    if connection.status == FULL_STATUS:
+        raise EngineFull("it is full", _retry_after_s(connection.headers))
+    if connection.status in RETRIED_STATUSES:
+        raise EngineAway(f"status {connection.status}")
+    return await connection.body()
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(url: str) -> tuple[_Address, str]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise EngineAway(f"its address {url!r} is none: {error}") from None
+    if parts.scheme != "http" or not parts.hostname:
+        raise EngineAway(f"its address {url!r} is none of http")
+    return _Address(parts.hostname, port or 80), parts.path or "/"
+
+
+def _request(address: _Address, target: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    said = {"host": str(address), **headers, "content-length": str(len(body))}
+    lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in said.items()), "", ""]
+    return "\r\n".join(lines).encode("latin-1", "backslashreplace") + body
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float:

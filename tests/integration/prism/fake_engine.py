@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple
 
@@ -123,6 +124,20 @@ def stream(*chunks: bytes, then: Behaviour | None = None) -> Behaviour:
     return behave
 
 
+async def answer_in_steps(request: web.Request) -> web.StreamResponse:
+    """Eight events 20 ms apart, or as late an answer in one piece, as the request says."""
+    if not (await request.json()).get("stream"):
+        await asyncio.sleep(0.2)
+        return await answer_json(request)
+    response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+    await response.prepare(request)
+    for _ in range(8):
+        await asyncio.sleep(0.02)
+        await response.write(b'data: {"choices": []}\n\n')
+    await response.write(b"data: [DONE]\n\n")
+    return response
+
+
 async def hang(_request: web.Request) -> web.StreamResponse:
     """Nothing, for ever."""
     await asyncio.Event().wait()
@@ -141,3 +156,14 @@ def truncated_json(body: bytes, declared_bytes: int) -> Behaviour:
         return await drop_after_flush(request)
 
     return behave
+
+
+async def _run(port: int) -> None:
+    engine = FakeEngine("process")
+    engine.port, engine.behaviour = port, answer_in_steps
+    async with engine.running():
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_run(int(sys.argv[1])))

@@ -1,6 +1,8 @@
 """Engines fail, clients leave: unnoticed where that is possible, else said cleanly."""
 
 import asyncio
+import contextlib
+import socket
 import time
 from collections.abc import Callable
 
@@ -63,11 +65,94 @@ async def test_an_engine_that_is_dead_is_not_noticed_and_passed_over_by_the_next
     assert 'prism_retries_total{engine="dead"} 1.0' in body.decode()
 
 
-async def test_no_request_travels_on_a_connection_that_the_engine_may_be_closing(
+async def test_an_engine_that_failed_is_shown_as_passed_over_until_it_has_answered(
+    prism: Prism, announcer: Announcer, two_engines: Engines
+) -> None:
+    fast, slow = two_engines
+    fast.behaviour = drop
+    async with prism.complete() as response:
+        assert response.headers["x-synergy-engine"] == "slow"
+    assert await _breakers(prism) == {"fast": "open", "slow": "closed"}
+    _, body = await prism.get("/metrics")
+    assert 'prism_engine_breaker{engine="fast",state="open"} 1.0' in body.decode()
+    await announcer.remove(slow)  # what is passed over is better than nothing
+    fast.behaviour = answer_json
+    async with prism.complete() as response:
+        assert (response.status, response.headers["x-synergy-engine"]) == (200, "fast")
+    assert await _breakers(prism) == {"fast": "closed"}
+
+
+async def _breakers(prism: Prism) -> dict[str, str]:
+    _, body = await prism.get("/v1/engines")
+    return {engine["engine"]: engine["breaker"] for engine in msgspec.json.decode(body)["engines"]}
+
+
+async def test_an_engine_that_takes_no_connection_is_given_up_after_a_second(
+    prism: Prism, announcer: Announcer, slow: FakeEngine
+) -> None:
+    deaf = FakeEngine("deaf")
+    with contextlib.ExitStack() as sockets:
+        listener = sockets.enter_context(socket.create_server(("127.0.0.1", deaf.port), backlog=0))
+        for _ in range(2):  # what it has room for; nobody accepts
+            client = sockets.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        for engine, base_ms in ((deaf, 10.0), (slow, 50.0)):
+            await announcer.announce(engine)
+            await announcer.forecast(engine.forecast(base_ms=base_ms))
+        began_s = time.monotonic()
+        async with prism.complete() as response:
+            assert (response.status, response.headers["x-synergy-engine"]) == (200, "slow")
+        assert 0.9 < time.monotonic() - began_s < 5
+
+
+class TestWithFewRetries:
+    @pytest.fixture
+    def prism_env(self) -> dict[str, object]:
+        return {"retry_share": 0.0, "retry_floor": 1.5}
+
+    @pytest.mark.parametrize(("status", "told"), [(503, 503), (429, 429)])
+    async def test_the_first_failure_is_the_answer_once_the_budget_is_spent(
+        self, prism: Prism, two_engines: Engines, status: int, told: int
+    ) -> None:
+        for engine in two_engines:
+            engine.behaviour = answer_status(status)
+        async with prism.complete() as response:
+            assert response.status == told
+        assert sum(len(engine.asked) for engine in two_engines) == 2
+        async with prism.complete() as response:
+            assert (response.status, response.headers["retry-after"]) == (told, "1")
+            assert (await response.json())["error"]["code"] == ("engines_full" if told == 429 else "engines_away")
+        assert sum(len(engine.asked) for engine in two_engines) == 3
+        _, body = await prism.get("/metrics")
+        assert "prism_retries_refused_total 2.0" in body.decode()  # once there was nobody left to ask either
+
+
+async def test_a_kept_connection_that_the_engine_closes_unused_is_replaced_and_not_held_against_it(
     prism: Prism, two_engines: Engines
 ) -> None:
+    fast, slow = two_engines
+    peers: list[object] = []
+
+    async def answer_once_a_connection(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        peer = request.transport.get_extra_info("peername")
+        if peer in peers:
+            return await drop(request)
+        peers.append(peer)
+        return await answer_json(request)
+
+    fast.behaviour = answer_once_a_connection
+    for _ in range(3):
+        async with prism.complete() as response:
+            assert (response.status, response.headers["x-synergy-engine"]) == (200, "fast")
+            await response.read()
+    assert (len(peers), len(fast.asked), len(slow.asked)) == (3, 5, 0)
+
+
+async def test_connections_are_used_again_by_one_request_at_a_time(prism: Prism, two_engines: Engines) -> None:
     fast, _ = two_engines
-    peers = []
+    peers: list[object] = []
 
     async def note_peer(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
@@ -77,8 +162,16 @@ async def test_no_request_travels_on_a_connection_that_the_engine_may_be_closing
     fast.behaviour = note_peer
     for _ in range(3):
         async with prism.complete() as response:
-            assert response.status == 200
-    assert len(set(peers)) == 3
+            await response.read()
+    assert len(set(peers)) == 1
+    fast.behaviour = stream(b"data: 1\n\n", then=hang)
+    async with prism.complete(stream=True) as response:
+        assert await response.content.readany() == b"data: 1\n\n"
+        fast.behaviour = note_peer
+        async with prism.complete() as other:
+            assert other.status == 200
+    await asyncio.wait_for(fast.left.wait(), 5)
+    assert len(set(peers)) == 2  # what was not read to its end is not used again
 
 
 async def test_when_every_engine_fails_the_client_is_told_to_come_again(prism: Prism, two_engines: Engines) -> None:
@@ -193,14 +286,16 @@ async def _engine_that_answers(prism: Prism, *, streams: bool) -> str:
 
 @pytest.mark.parametrize("prism_env", [{"idle_s": 0.3, "answer_s": 0.3}])
 async def test_a_silent_engine_is_given_up(prism: Prism, two_engines: Engines) -> None:
-    fast, _ = two_engines
+    fast, slow = two_engines
     fast.behaviour = hang
     async with prism.complete() as response:
         assert response.status == 502
-    fast.behaviour = stream(b"data: 1\n\n", then=hang)
-    async with prism.complete(stream=True) as response:
+        assert "silent for too long" in (await response.json())["error"]["message"]
+    slow.behaviour = stream(b"data: 1\n\n", then=hang)
+    async with prism.complete(stream=True) as response:  # and passed over for a while
         assert b"silent for too long" in await response.read()
-    await asyncio.wait_for(fast.left.wait(), 5)
+    for engine in two_engines:
+        await asyncio.wait_for(engine.left.wait(), 5)
 
 
 @pytest.mark.parametrize(

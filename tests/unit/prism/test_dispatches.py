@@ -2,16 +2,8 @@
 
 import pytest
 
-from services.prism.dispatches import (
-    FIRST_BYTE_GAIN,
-    PENDING_S,
-    RECENT_S,
-    SUSPECT_S,
-    Dispatch,
-    Dispatches,
-    Load,
-    Placed,
-)
+from services.prism.breaker import FIRST_OPEN_S, BreakerState
+from services.prism.dispatches import FIRST_BYTE_GAIN, PENDING_S, RECENT_S, Dispatch, Dispatches, Load, Placed
 from services.prism.fleet import Fleet, Reserved
 from tests.unit.prism.builders import engine, state
 
@@ -56,10 +48,37 @@ def test_an_ended_request_is_neither_outstanding_nor_pending() -> None:
 
 def test_an_engine_that_failed_is_suspect_for_a_while() -> None:
     dispatches = Dispatches("r1")
-    dispatches.failed("a", now_s=10.0)
-    assert dispatches.load(state("a"), 10.0 + SUSPECT_S - 0.1).suspect
-    assert not dispatches.load(state("a"), 10.0 + SUSPECT_S).suspect
+    dispatches.failed(dispatches.send("a", 1, 9.0), now_s=10.0)
+    assert dispatches.load(state("a"), 10.0 + FIRST_OPEN_S - 0.1).suspect
+    assert not dispatches.load(state("a"), 10.0 + FIRST_OPEN_S).suspect
     assert not dispatches.load(state("b"), 10.0).suspect
+
+
+@pytest.mark.parametrize(
+    ("finding", "after"),
+    [
+        ("answered", BreakerState.CLOSED),
+        ("full", BreakerState.CLOSED),
+        ("failed", BreakerState.OPEN),
+        ("left", BreakerState.HALF_OPEN),
+    ],
+)
+def test_one_request_finds_out_whether_the_engine_is_back(finding: str, after: BreakerState) -> None:
+    dispatches = Dispatches("r1")
+    failed = dispatches.send("a", 1, 0.0)
+    dispatches.failed(failed, 0.0)
+    dispatches.end(failed)
+    trial = dispatches.send("a", 1, FIRST_OPEN_S)
+    assert dispatches.load(state("a"), FIRST_OPEN_S).suspect  # for all others
+    match finding:
+        case "answered":
+            dispatches.answered(trial, FIRST_OPEN_S + 0.5)
+        case "full":
+            dispatches.well(trial)
+        case "failed":
+            dispatches.failed(trial, FIRST_OPEN_S + 0.5)
+    dispatches.end(trial)
+    assert dispatches.breaker_state("a", FIRST_OPEN_S + 0.5) is after
 
 
 def test_first_bytes_of_late_are_averaged_and_forgotten() -> None:
