@@ -35,6 +35,11 @@ class Crowd(NamedTuple):
     blocks_total: Array
     block_tokens: Array
     arriving_per_s: Array
+    announced_at_s: Array
+    forecast_written_at_s: Array
+    is_cold: Array
+    is_drifting: Array
+    upper_ratio: Array
     tokens_by_due: Array
     """Prompt tokens to compute that can be on time, by when they were due when the state was written."""
     requests_by_due: Array

@@ -38,7 +38,7 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def numbers(self) -> NDArray[np.float64]:
-        """What foresight wants of its state, in the order of `crowd.Crowd`; made once, since a router has hundreds of engines."""
+        """What foresight wants of it, in the order of `crowd.Crowd`; made once, since a router has hundreds of engines."""
         state, none = self.state, (0.0,) * DUE_INTERVALS
         return np.array(
             (
@@ -55,6 +55,11 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 max(state.kv_blocks_total, 1),
                 max(state.kv_block_tokens, 1),
                 state.arriving_per_s,
+                state.announced_at_s,
+                self.forecast_written_at_s,
+                self.health is ModelHealth.COLD,
+                self.health is ModelHealth.DRIFTING,
+                self.model.upper_ratio,
                 *(state.prefill_tokens_by_due or none),
                 *(state.prefills_by_due or none),
                 *(state.arriving_tokens_per_s or none),

@@ -19,7 +19,6 @@ from services.prism.crowd import BEGIN_S, EDGES_S, Array, Crowd, crowd_of
 from services.prism.dispatches import Load
 from services.prism.fleet import EngineView
 from services.prism.prompt_size import Ask
-from shared.forecast import ModelHealth
 from shared.slo import Slo
 from shared.steptime import StepModel, StepShape, step_times_s
 
@@ -56,9 +55,11 @@ _SHAPES_TOKENS: Array = np.vstack((np.zeros((2, 1)), _CHUNKS_TOKENS))
 _SHAPES_JOINED: Array = np.zeros_like(_SHAPES_TOKENS)
 _SHAPES_JOINED[1] = 1.0
 _SHAPES_MIXED: Array = 1.0 * (_SHAPES_TOKENS > 0.0)
+_SPANS_S: Array = EDGES_S - BEGIN_S
 _MIDDLES_S: Array = (BEGIN_S + EDGES_S) / 2
 _SLOWER: Array = np.exp(TTFT_DEVIATION * np.array([-1.28, 0.0, 1.28]))[:, np.newaxis, np.newaxis]
 """Three ways that it may turn out, as likely each: of a normal deviate a tenth lies beyond either end."""
+_AS_EXPECTED = 1
 
 
 class Foreseen(NamedTuple):
@@ -86,14 +87,14 @@ class _Speed(NamedTuple):
 
     decode_s: Array
     """A step of its answers alone."""
-    joined_s: Array
-    """With one more."""
     beside_s: Array
     """So much longer is a step with a chunk of each of `_CHUNKS_TOKENS`."""
     pace_s: Array
     """So long are steps at most in the long run; infinite without answers."""
     rate: Array
     """Prompt tokens a second, then."""
+    joint_rate: Array
+    """With one more answer, at its pace if that is tighter."""
 
 
 def foresee(
@@ -115,118 +116,128 @@ def foresee(
         cached_tokens: of its prompt, what each has already and need not compute; empty: nothing.
     """
     models = [engine.model for engine in engines]
-    crowd, age_s, caution = crowd_of(engines, loads), _ages_s(engines, now_s), _cautions(engines, now_s)
-
-    def takes_s(shape: StepShape) -> Array:
-        return caution * np.asarray(step_times(models, shape))
-
+    crowd = crowd_of(engines, loads)
+    age_s = np.maximum(now_s - crowd.announced_at_s, 0.0)
+    caution = _caution(crowd, age_s, now_s)
     prompt_tokens = float(max(ask.prompt_tokens, 1))
     own_tokens = np.maximum(prompt_tokens - np.asarray(cached_tokens or 0.0), 1.0)
-    speed = _speed(crowd, prompt_tokens, takes_s)
-    kept = kept_tokens(crowd.tokens_by_due, speed.rate)
+    times_s = caution * np.asarray(step_times(models, _shapes(crowd, ask, prompt_tokens)))
+    own_pace_s = PACED_AT * (slo.tpot_s or REFERENCE_TPOT_S)
+    speed, alone_s = _speed(crowd, times_s[:-1], own_pace_s), times_s[-1]
     given_s = min(slo.first_token_s, REFERENCE_TTFT_S)
 
     # The state is as old as its age; what was due before the request then has been worked on since.
-    before = np.clip((given_s + age_s - BEGIN_S) / (EDGES_S - BEGIN_S), 0.0, 1.0)
+    before = _within(given_s + age_s - BEGIN_S, _SPANS_S)
+    own_by_due = own_tokens * ((before > 0.0) & (before < 1.0))
+    kept_by_fate, kept_with_own = kept_tokens(
+        np.stack((crowd.tokens_by_due, crowd.tokens_by_due + own_by_due))[:, np.newaxis], speed.rate / _SLOWER
+    )
+    kept = kept_by_fate[_AS_EXPECTED]
+    kept_in_all = kept.sum(axis=0)
     ahead_tokens = np.maximum((before * kept).sum(axis=0) - speed.rate * age_s, 0.0)
     # So much of the time given has what comes an earlier due date.
     come_before = np.maximum(1.0 - _MIDDLES_S / given_s, 0.0)
     taken = np.minimum((come_before * crowd.arriving_tokens_per_s).sum(axis=0) / speed.rate, MOST_BUSY)
     computed_s = _prefill_s(crowd, speed, ahead_tokens + own_tokens) / (1.0 - taken)
-    alone_s = _alone_s(crowd, ask, kept.sum(axis=0), takes_s)
     ttft_s = crowd.in_flight_s + computed_s + _generations_until_room(crowd, ask) * ask.output_tokens * alone_s
 
-    own_pace_s = PACED_AT * (slo.tpot_s or REFERENCE_TPOT_S)
-    busy = crowd.arriving_tokens_per_s.sum(axis=0) / speed.rate
-    backlog_s = np.maximum(kept.sum(axis=0) / speed.rate - age_s, 0.0)
-    tpot_s = _tpot_s(crowd, speed, ask, alone_s, own_pace_s, backlog_s - ttft_s)
-    joint_rate = _rate(crowd, speed.joined_s, speed.beside_s, _pace_s(crowd, speed.joined_s, own_pace_s))
-    slowed = np.maximum(1.0 - joint_rate / speed.rate, 0.0) * np.minimum(busy, MOST_BUSY)
-    due_share = (np.cumsum(crowd.tokens_by_due, axis=0) / (speed.rate * EDGES_S)).max(axis=0)
+    arriving_tokens_per_s = crowd.arriving_tokens_per_s.sum(axis=0)
+    busy = arriving_tokens_per_s / speed.rate
+    backlog_s = np.maximum(kept_in_all / speed.rate - age_s, 0.0)
+    tpot_s = _tpot_s(
+        speed, ask, alone_s, _pace_s(crowd, alone_s, own_pace_s), arriving_tokens_per_s, backlog_s - ttft_s
+    )
+    slowed = np.maximum(1.0 - speed.joint_rate / speed.rate, 0.0) * np.minimum(busy, MOST_BUSY)
+    due_share = (np.cumsum(crowd.tokens_by_due, axis=0) / EDGES_S).max(axis=0) / speed.rate
     return Foreseen(
         ttft_s=ttft_s,
         tpot_s=tpot_s,
         p_met=_p_met(slo, ask, ttft_s, tpot_s, alone_s, age_s),
-        others_broken=_others_broken(crowd, speed.rate, 1.0 * ((before > 0.0) & (before < 1.0)), own_tokens),
-        delay_s=own_tokens / joint_rate + slowed * ask.output_tokens * tpot_s,
+        others_broken=_others_broken(crowd, kept_by_fate, np.maximum(kept_with_own - own_by_due, 0.0)),
+        delay_s=own_tokens / speed.joint_rate + slowed * ask.output_tokens * tpot_s,
         backlog_s=backlog_s,
         arriving_per_s=crowd.arriving_per_s,
         pressure=np.minimum(np.maximum(due_share, busy), 1.0),
     )
 
 
-def kept_tokens(tokens_by_due: Array, rate: Array, slower: float | Array = 1.0) -> Array:
+def kept_tokens(tokens_by_due: Array, rate: Array) -> Array:
     """Of the prompt tokens due in each interval, those that are computed by its end, what is due earlier first.
 
     Args:
+        tokens_by_due: the intervals along the axis before the last.
         rate: tokens a second.
-        slower: what to divide the rate by.
     """
     summed = np.cumsum(tokens_by_due, axis=-2)
-    left = np.minimum.accumulate(rate / slower * EDGES_S - summed, axis=-2)
-    return np.maximum(np.diff(summed + np.minimum(left, 0.0), axis=-2, prepend=0.0), 0.0)
+    left = np.minimum.accumulate(rate * EDGES_S - summed, axis=-2)
+    kept: Array = summed + np.minimum(left, 0.0)
+    kept[..., 1:, :] -= kept[..., :-1, :].copy()
+    return np.maximum(kept, 0.0)
 
 
-def _ages_s(engines: Sequence[EngineView], now_s: float) -> Array:
-    return np.array([engine.state_age_s(now_s) for engine in engines])
+def _caution(crowd: Crowd, age_s: Array, now_s: float) -> Array:
+    """What to multiply expected times by: towards the upper quantile as what is known of the engine grows old.
 
-
-def _cautions(engines: Sequence[EngineView], now_s: float) -> Array:
-    return np.array([_caution(engine, now_s) for engine in engines])
-
-
-def _caution(engine: EngineView, now_s: float) -> float:
-    """What to multiply expected times by: towards the upper quantile as what is known of the engine grows old."""
-    if engine.health is ModelHealth.COLD:
-        return 1.0  # the prior is cautious already
-    doubt = max(
-        (engine.forecast_age_s(now_s) - FRESH_FORECAST_S) / (OLD_FORECAST_S - FRESH_FORECAST_S),
-        (engine.state_age_s(now_s) - FRESH_STATE_S) / (OLD_STATE_S - FRESH_STATE_S),
-        1.0 if engine.health is ModelHealth.DRIFTING else 0.0,
+    Where nothing is known of it, the prior is cautious already.
+    """
+    forecast_age_s = now_s - crowd.forecast_written_at_s
+    doubt = np.maximum(
+        (forecast_age_s - FRESH_FORECAST_S) / (OLD_FORECAST_S - FRESH_FORECAST_S),
+        (age_s - FRESH_STATE_S) / (OLD_STATE_S - FRESH_STATE_S),
     )
-    return 1.0 if doubt <= 0.0 else 1.0 + min(doubt, 1.0) * (max(engine.model.upper_ratio, LEAST_UPPER_RATIO) - 1.0)
+    doubt = np.minimum(np.maximum(doubt, crowd.is_drifting), 1.0) * (1.0 - crowd.is_cold)
+    return np.asarray(1.0 + doubt * (np.maximum(crowd.upper_ratio, LEAST_UPPER_RATIO) - 1.0))
 
 
-def _speed(crowd: Crowd, prompt_tokens: float, takes_s: Callable[[StepShape], Array]) -> _Speed:
-    """With half of those that wait among the answers; in the middle of prompts as long as this one."""
-    seqs = np.minimum(crowd.decodes + crowd.requests_ahead / 2, crowd.max_running - 1.0)
-    times_s = takes_s(
-        StepShape(
-            batch_size=np.maximum(seqs + _SHAPES_MIXED + _SHAPES_JOINED, 1.0),
-            num_tokens=np.maximum(seqs + _SHAPES_TOKENS + _SHAPES_JOINED, 1.0),
-            kv_tokens=crowd.kv_tokens + (_SHAPES_MIXED / 2 + _SHAPES_JOINED) * prompt_tokens,
-            attention_work=_SHAPES_TOKENS * np.maximum(prompt_tokens, _SHAPES_TOKENS) / 2 + 0.0 * seqs,
-            prefill_seqs=_SHAPES_MIXED + 0.0 * seqs,
-        )
-    )
-    decode_s, joined_s = times_s[0], times_s[1]
+def _shapes(crowd: Crowd, ask: Ask, prompt_tokens: float) -> StepShape:
+    """Steps of the answers, with half of those that wait among them: alone, with one more, with each of `_CHUNKS_TOKENS` of prompts as
+    long as this one, in their middle; and of the answers alone once all that wait are answered too, the request half answered.
+    """
+    most = crowd.max_running - 1.0
+    seqs = np.minimum(crowd.decodes + crowd.requests_ahead / 2, most)
+    later_seqs = np.minimum(crowd.decodes + crowd.requests_ahead, most) + 1.0
+    later_kv_tokens = crowd.kv_tokens + crowd.tokens_by_due.sum(axis=0) + prompt_tokens + ask.output_tokens / 2
+    later_kv_tokens = np.minimum(later_kv_tokens, np.maximum(crowd.blocks_total * crowd.block_tokens, crowd.kv_tokens))
+    batch, tokens, kv, work, prefills = np.zeros((5, len(_SHAPES_TOKENS) + 1, len(seqs)))
+    batch[:-1], batch[-1] = np.maximum(seqs + (_SHAPES_MIXED + _SHAPES_JOINED), 1.0), later_seqs
+    tokens[:-1], tokens[-1] = np.maximum(seqs + (_SHAPES_TOKENS + _SHAPES_JOINED), 1.0), later_seqs
+    kv[:-1], kv[-1] = crowd.kv_tokens + (_SHAPES_MIXED / 2 + _SHAPES_JOINED) * prompt_tokens, later_kv_tokens
+    work[:-1], prefills[:-1] = _SHAPES_TOKENS * np.maximum(prompt_tokens, _SHAPES_TOKENS) / 2, _SHAPES_MIXED
+    return StepShape(batch, tokens, kv, work, prefills)
+
+
+def _speed(crowd: Crowd, times_s: Array, own_pace_s: float) -> _Speed:
+    """From the times of the first of `_shapes`."""
+    without_and_with_s, decode_s = times_s[:2], times_s[0]
     beside_s = np.maximum(times_s[2:] - decode_s, LEAST_S)
-    pace_s = _pace_s(crowd, decode_s, math.inf)
-    return _Speed(decode_s, joined_s, beside_s, pace_s, _rate(crowd, decode_s, beside_s, pace_s))
+    pace_s = _pace_s(crowd, without_and_with_s, np.array([[math.inf], [own_pace_s]]))
+    rate, joint_rate = _rates(crowd, without_and_with_s, beside_s, pace_s)
+    return _Speed(decode_s, beside_s, pace_s[0], rate, joint_rate)
 
 
-def _pace_s(crowd: Crowd, decode_s: Array, own_pace_s: float) -> Array:
+def _pace_s(crowd: Crowd, decode_s: Array, own_pace_s: float | Array) -> Array:
     """The tightest of the answers', that are there or on their way, and of another; no step is shorter than its answers take."""
     there_s = np.where(crowd.decodes + crowd.requests_ahead < 1.0, math.inf, crowd.step_target_s)
     return np.maximum(np.minimum(there_s, own_pace_s), decode_s)
 
 
-def _rate(crowd: Crowd, decode_s: Array, beside_s: Array, pace_s: Array) -> Array:
-    """Prompt tokens a second in the largest steps that the pace and the engine allow."""
+def _rates(crowd: Crowd, decode_s: Array, beside_s: Array, pace_s: Array) -> Array:
+    """Prompt tokens a second in the largest steps that the paces and the engine allow; a row for each of `decode_s` and `pace_s`."""
     room_s = pace_s - decode_s
-    inside = np.clip((room_s - beside_s[:-1]) / np.maximum(np.diff(beside_s, axis=0), LEAST_S), 0.0, 1.0)
-    tokens = np.minimum(room_s / beside_s[0], 1.0) * _CHUNKS_TOKENS[0] + (inside * _SPANS_TOKENS).sum(axis=0)
-    tokens = np.clip(tokens, crowd.least_tokens, np.maximum(crowd.step_tokens - crowd.decodes, 1.0))
+    inside = _within(room_s[:, np.newaxis] - beside_s[:-1], np.maximum(beside_s[1:] - beside_s[:-1], LEAST_S))
+    tokens = np.minimum(room_s / beside_s[0], 1.0) * _CHUNKS_TOKENS[0] + (inside * _SPANS_TOKENS).sum(axis=1)
+    most_tokens = np.maximum(crowd.step_tokens - crowd.decodes, 1.0)
+    tokens = np.minimum(np.maximum(tokens, crowd.least_tokens), most_tokens)
     rate: Array = tokens / (decode_s + _beside_s(tokens, beside_s))
     return rate
 
 
 def _beside_s(tokens: Array, beside_s: Array) -> Array:
     """How much longer a step is with a chunk of so many tokens; as several steps if they are more than the largest chunk."""
-    inside = np.clip((tokens - _CHUNKS_TOKENS[:-1]) / _SPANS_TOKENS, 0.0, 1.0)
+    inside = _within(tokens[..., np.newaxis, :] - _CHUNKS_TOKENS[:-1], _SPANS_TOKENS)
     first_s = np.minimum(tokens / _CHUNKS_TOKENS[0], 1.0) * beside_s[0]
     beyond = np.maximum(tokens / _CHUNKS_TOKENS[-1] - 1.0, 0.0)
-    took_s: Array = first_s + (inside * np.diff(beside_s, axis=0)).sum(axis=0) + beyond * beside_s[-1]
+    took_s: Array = first_s + (inside * (beside_s[1:] - beside_s[:-1])).sum(axis=-2) + beyond * beside_s[-1]
     return took_s
 
 
@@ -237,26 +248,21 @@ def _prefill_s(crowd: Crowd, speed: _Speed, tokens: Array) -> Array:
     """
     at_once_s = _beside_s(tokens, speed.beside_s)
     most_s = np.maximum(MOST_GAP_PACES * speed.pace_s - speed.decode_s, speed.beside_s[0])
-    soonest_s = at_once_s + speed.decode_s * np.ceil(at_once_s / most_s)
+    steps = np.maximum(np.ceil(np.maximum(at_once_s / most_s, tokens / crowd.step_tokens)), 1.0)
+    soonest_s = at_once_s + speed.decode_s * steps
     lent_s = np.minimum(speed.decode_s / np.maximum(speed.pace_s - speed.decode_s, LEAST_S), 10.0) * crowd.credit_s
     paced_s = tokens / speed.rate - lent_s
     return np.asarray(np.maximum(soonest_s, paced_s))
 
 
-def _alone_s(crowd: Crowd, ask: Ask, waiting_tokens: Array, takes_s: Callable[[StepShape], Array]) -> Array:
-    """A step of answers alone, once all that wait are answered too, and the request is half answered."""
-    batch = np.minimum(crowd.decodes + crowd.requests_ahead, crowd.max_running - 1.0) + 1.0
-    kv_tokens = crowd.kv_tokens + waiting_tokens + ask.prompt_tokens + ask.output_tokens / 2
-    return takes_s(StepShape(batch, batch, kv_tokens))
-
-
-def _tpot_s(crowd: Crowd, speed: _Speed, ask: Ask, alone_s: Array, own_pace_s: float, backlog_after_s: Array) -> Array:
+def _tpot_s(
+    speed: _Speed, ask: Ask, alone_s: Array, pace_s: Array, arriving_tokens_per_s: Array, backlog_after_s: Array
+) -> Array:
     """At the pace for as long as prompts wait, then as much slower than alone as prompts come, but never behind the pace."""
-    pace_s = _pace_s(crowd, alone_s, own_pace_s)
-    per_token_s = np.diff(speed.beside_s[2:4], axis=0)[0] / _SPANS_TOKENS[2]
-    busy = np.minimum(crowd.arriving_tokens_per_s.sum(axis=0) * per_token_s, MOST_BUSY)
+    per_token_s = (speed.beside_s[3] - speed.beside_s[2]) / _SPANS_TOKENS[2]
+    busy = np.minimum(arriving_tokens_per_s * per_token_s, MOST_BUSY)
     free_s = np.minimum(alone_s / (1.0 - busy), pace_s)
-    paced_share = np.clip(backlog_after_s / (pace_s * ask.output_tokens), 0.0, 1.0)
+    paced_share = _within(backlog_after_s, pace_s * ask.output_tokens)
     return np.asarray(free_s + paced_share * (pace_s - free_s))
 
 
@@ -276,21 +282,22 @@ def _p_met(slo: Slo, ask: Ask, ttft_s: Array, tpot_s: Array, alone_s: Array, age
 
 def _normal(deviates: Array) -> Array:
     """The normal distribution function, as Bowling et al. 2009 approximate it by a logistic one, to within 0.0002."""
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(deviates * (1.5976 + 0.07056 * deviates**2), -50.0, 50.0))))
+    return np.asarray(
+        1.0 / (1.0 + np.exp(-np.minimum(np.maximum(deviates * (1.5976 + 0.07056 * deviates * deviates), -50.0), 50.0)))
+    )
 
 
-def _others_broken(crowd: Crowd, rate: Array, place: Array, prompt_tokens: Array) -> Array:
-    """Promises to those waiting that no more fit beside this prompt, which lens then gives up; the mean of three ways it may turn out.
-
-    Args:
-        place: the interval that the prompt is due in.
-    """
-    own_tokens = prompt_tokens * place
-    before = kept_tokens(crowd.tokens_by_due, rate, _SLOWER)
-    after = np.maximum(kept_tokens(crowd.tokens_by_due + own_tokens, rate, _SLOWER) - own_tokens, 0.0)
+def _others_broken(crowd: Crowd, kept: Array, kept_beside: Array) -> Array:
+    """Promises to those waiting that no more fit beside this prompt, which lens then gives up; the mean of how it may turn out."""
     size_tokens = np.maximum(crowd.tokens_by_due / np.maximum(crowd.requests_by_due, 1.0), 1.0)
-    broken: Array = (np.maximum(before - after, 0.0).mean(axis=0) / size_tokens).sum(axis=0)
+    lost_tokens = np.maximum(kept - kept_beside, 0.0).mean(axis=0)
+    broken: Array = (lost_tokens / size_tokens).sum(axis=0)
     return broken
+
+
+def _within(values: Array, spans: Array) -> Array:
+    """How much of each span lies before its value, from none to all of it."""
+    return np.minimum(np.maximum(values / spans, 0.0), 1.0)
 
 
 def _generations_until_room(crowd: Crowd, ask: Ask) -> Array:
