@@ -146,12 +146,6 @@ class StepModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The 0.95 quantile of actual over predicted time on known ground, of the less certain regime."""
         return min(math.exp(max(r.upper * r.deviation for r in (self.decode, self.mixed))), MOST_DOUBT)
 
-    @cached_property
-    def numbers(self) -> NDArray[np.float64]:
-        """All that gives a step's time, in the order of `_Laws`; made once, since a router has the models of hundreds of engines."""
-        fixed_s, per_token_s = zip(*self._straights_s, strict=True)
-        return np.array((*self._other_s, *self._factors, self.floor_s, *fixed_s, *per_token_s), np.float64)
-
     def step_time_s(self, shape: StepShape) -> Number:
         """Expected duration of the step, or of each candidate."""
         if isinstance(shape.num_tokens, int | float):
@@ -222,49 +216,6 @@ class StepModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         for row, values in enumerate(self.doubt_ms):
             matrix[row, : len(values)] = values
         return matrix / 1e3
-
-
-class _Laws(NamedTuple):
-    """Of many engines, one each along the last axis."""
-
-    per_seq: Array
-    per_padded: Array
-    per_kv: Array
-    per_work: Array
-    per_tile: Array
-    mixed: Array
-    per_prefill: Array
-    mixed_per_kv: Array
-    mixed_per_seq: Array
-    decode_factor: Array
-    mixed_factor: Array
-    floor_s: Array
-    fixed_s: Array
-    """By the interval between knots, along the first axis."""
-    per_token_s: Array
-
-
-def step_times_s(models: Sequence[StepModel], shape: StepShape) -> Array:
-    """Expected duration of a step on each of many engines: the last axis of `shape` runs along `models`.
-
-    As `StepModel.step_time_s` for one step by itself, and for the same reason: a router asks for each request.
-    """
-    if not models:
-        return np.empty(0)
-    numbers = np.concatenate([model.numbers for model in models]).reshape(len(models), -1).T
-    *others, straights = (*numbers[:_OTHERS], numbers[_OTHERS:])
-    middle = len(straights) // 2
-    law = _Laws._make((*others, straights[:middle], straights[middle:]))
-    seqs, tokens, kv_tokens, attention_work, prefill_seqs = (np.asarray(field, np.float64) for field in shape)
-    between = np.searchsorted(_KNOTS, tokens), np.arange(len(models))
-    tiles = np.maximum(np.ceil(tokens / TILE_TOKENS) - 1.0, 0.0)
-    always_s = law.fixed_s[between] + law.per_token_s[between] * tokens + law.per_kv * kv_tokens
-    always_s = always_s + law.per_work * attention_work + law.per_tile * tiles
-    always_s = always_s + law.per_seq * seqs + law.per_padded * _padded(seqs)
-    mixed_s = law.mixed + law.per_prefill * prefill_seqs + law.mixed_per_kv * kv_tokens + law.mixed_per_seq * seqs
-    mixed_s = law.mixed_factor * (always_s + mixed_s)
-    duration_s = np.maximum(law.decode_factor * always_s, (prefill_seqs > 0.0) * mixed_s)
-    return np.asarray(np.maximum(duration_s, law.floor_s))
 
 
 def term_sums_s(coefficients_s: Sequence[float] | Array, terms: Sequence[Number]) -> tuple[Number, Number]:
@@ -342,8 +293,6 @@ _NOT_STRAIGHT_IN_TOKENS = (
     *("per_sequence", "per_padded_sequence", "per_kv_token", "per_attention_work", "per_tile"),
     *MIXED,
 )
-_KNOTS: Array = np.array(_KNOTS_TOKENS, np.float64)
-_OTHERS = _Laws._fields.index("fixed_s")
 _LOG_DOUBT = math.log(MOST_DOUBT)
 
 

@@ -27,7 +27,7 @@ import redis
 
 from loadgen.benchmarks.processes import end, redis_server
 from loadgen.benchmarks.written import write_report
-from services.prism.decisions import Decision, Decisions
+from services.prism.decisions import Decisions
 from services.prism.dispatches import Dispatches
 from services.prism.fleet import Fleet
 from services.prism.forecasts import FleetReader
@@ -40,6 +40,7 @@ from services.prism.prompt_size import Ask
 from services.prism.reservations import Reservations
 from services.prism.scripts import Scripts
 from shared.engine_state import EngineState
+from shared.errors import Overloaded
 from shared.fleet_scripts import ANNOUNCE, CHANGED, MARK, RELEASE, RESERVE, announcement
 from shared.forecast import Forecast, ModelHealth
 from shared.lifecycle import Readiness
@@ -118,7 +119,7 @@ class _Desk:
         self._decisions = decisions
         self._draws = draws
 
-    async def decide(self) -> Decision:
+    async def decide(self) -> None:
         tokens = self._draws.randint(50, 2000)
         intake = Intake(
             path="",
@@ -131,10 +132,12 @@ class _Desk:
             standing=Standing(),
             arrived_at_s=time.monotonic(),
         )
-        decision = await self._decisions.decide(intake)
+        try:
+            decision = await self._decisions.decide(intake)
+        except Overloaded:
+            return  # that is a decision, too
         ends = self._decisions.dispatches.end
         asyncio.get_running_loop().call_later(self._draws.uniform(0.2, 2.0), ends, decision.dispatch)
-        return decision
 
 
 async def _open_loop(desk: _Desk, duration_s: float) -> list[float]:

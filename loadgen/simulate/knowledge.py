@@ -1,16 +1,13 @@
 """What lens and the routers know of an engine's steps: learned from its telemetry, which takes its time, or given. Pure."""
 
 from collections import deque
-from collections.abc import Sequence
 from typing import NamedTuple, Protocol
-
-import numpy as np
 
 from loadgen.simulate.hardware import Speed
 from services.forecaster.engine_model import EngineModel
 from services.forecaster.outbox import BETWEEN_FORECASTS_S
 from shared.forecast import Forecast, ModelHealth
-from shared.steptime import PRIOR, Array, StepModel, StepShape
+from shared.steptime import PRIOR, StepModel, StepShape
 from shared.telemetry import StepReport
 
 
@@ -100,12 +97,3 @@ class Given:
     def read(self, now_s: float) -> Known:
         """The truth now."""
         return Known(self._model, ModelHealth.HEALTHY, 0.0, 0, self._capacity_tokens_per_s, now_s)
-
-
-def true_step_times_s(models: Sequence[StepModel], shape: StepShape) -> Array:
-    """`shared.steptime.step_times_s` for models that take one step at a time."""
-    fields = np.broadcast_arrays(*shape, np.empty(len(models)))[:-1]
-    times_s = np.empty(fields[0].shape)
-    for place in np.ndindex(times_s.shape):
-        times_s[place] = models[place[-1]].step_time_s(StepShape(*(float(field[place]) for field in fields)))
-    return times_s

@@ -13,7 +13,7 @@ from loadgen.simulate.engine import Engine, Lens, News
 from loadgen.simulate.events import Events
 from loadgen.simulate.fleet import Incident, Join, SimulatedFleet
 from loadgen.simulate.hardware import Hardware, Speed
-from loadgen.simulate.knowledge import Given, Knowledge, Learned, true_step_times_s
+from loadgen.simulate.knowledge import Given, Knowledge, Learned
 from loadgen.simulate.router import Replica
 from loadgen.workload import Request
 from services.lens.planners import planner_named
@@ -90,10 +90,8 @@ def simulate(
 
 
 def scenario_policy(scenario: Scenario) -> Policy:
-    """By name; ours takes true step times one by one, where they are known."""
-    if scenario.policy == ORACLE or (scenario.policy == "synergy" and scenario.knows is Knows.TRUE):
-        return partial(foresighted, step_times=true_step_times_s)
-    return policy_named(scenario.policy)
+    """By name; the oracle is ours, of what is shown to it."""
+    return foresighted if scenario.policy == ORACLE else policy_named(scenario.policy)
 
 
 class _Run:

@@ -1,17 +1,15 @@
 """Who is at each engine, as arrays over engines: from their states, and from what was sent to them since. Pure."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.prism.dispatches import Load
 from services.prism.fleet import EngineView
 from services.prism.pending import NOTHING
+from services.prism.speeds import Array
 from shared.engine_state import DUE_EDGES_S, DUE_INTERVALS
-
-Array = NDArray[np.floating[Any]]
 
 EDGES_S: Array = np.array([*DUE_EDGES_S, 2 * DUE_EDGES_S[-1]])[:, np.newaxis]
 BEGIN_S: Array = np.array([0.0, *DUE_EDGES_S])[:, np.newaxis]

@@ -6,9 +6,9 @@ from functools import cached_property
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from services.prism.pending import Pending
+from services.prism.speeds import Array, speeds_of
 from shared.engine_state import DUE_INTERVALS, EngineState
 from shared.forecast import ModelHealth
 from shared.names import ENGINE_KEY_LIFETIME_S
@@ -37,7 +37,7 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return max(now_s - self.forecast_written_at_s, 0.0)
 
     @cached_property
-    def numbers(self) -> NDArray[np.float64]:
+    def numbers(self) -> Array:
         """What foresight wants of it, in the order of `crowd.Crowd`; made once, since a router has hundreds of engines."""
         state, none = self.state, (0.0,) * DUE_INTERVALS
         return np.array(
@@ -66,6 +66,17 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             ),
             np.float64,
         )
+
+    def speeds(self, pending_requests: int) -> Array:
+        """As `speeds_of`, found once."""
+        speeds = self._speeds.get(pending_requests)
+        if speeds is None:
+            speeds = self._speeds[pending_requests] = speeds_of(self.state, self.model, pending_requests)
+        return speeds
+
+    @cached_property
+    def _speeds(self) -> dict[int, Array]:
+        return {}
 
     @property
     def idle(self) -> "EngineView":

@@ -9,21 +9,17 @@ All engines at once: every array has one element an engine, along its last axis.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from services.prism.crowd import BEGIN_S, EDGES_S, Array, Crowd, crowd_of
+from services.prism.crowd import BEGIN_S, EDGES_S, Crowd, crowd_of
 from services.prism.dispatches import Load
 from services.prism.fleet import EngineView
 from services.prism.prompt_size import Ask
+from services.prism.speeds import CHUNKS_TOKENS, REFERENCE_PROMPT_TOKENS, Array, Speeds
 from shared.slo import Slo
-from shared.steptime import StepModel, StepShape, step_times_s
-
-StepTimes = Callable[[Sequence[StepModel], StepShape], NDArray[np.floating[Any]]]
-"""How long a step takes on each of these engines: the last axis of the shape runs along them."""
 
 REFERENCE_TTFT_S = 10.0
 REFERENCE_TPOT_S = 0.2
@@ -48,18 +44,12 @@ UNSEEN_SHARE = 0.4
 TPOT_DEVIATION = 0.1
 
 LEAST_S = 1e-9
-_CHUNKS_TOKENS: Array = np.array([16.0, 128.0, 512.0, 2048.0, 8192.0])[:, np.newaxis]
-"""Between one and the next, what a chunk takes is as good as straight in its tokens."""
+_CHUNKS_TOKENS: Array = np.array(CHUNKS_TOKENS, np.float64)[:, np.newaxis]
 _SPANS_TOKENS: Array = _CHUNKS_TOKENS[1:] - _CHUNKS_TOKENS[:-1]
-_SHAPES_TOKENS: Array = np.vstack((np.zeros((2, 1)), _CHUNKS_TOKENS))
-_SHAPES_JOINED: Array = np.zeros_like(_SHAPES_TOKENS)
-_SHAPES_JOINED[1] = 1.0
-_SHAPES_MIXED: Array = 1.0 * (_SHAPES_TOKENS > 0.0)
 _SPANS_S: Array = EDGES_S - BEGIN_S
 _MIDDLES_S: Array = (BEGIN_S + EDGES_S) / 2
-_SLOWER: Array = np.exp(TTFT_DEVIATION * np.array([-1.28, 0.0, 1.28]))[:, np.newaxis, np.newaxis]
-"""Three ways that it may turn out, as likely each: of a normal deviate a tenth lies beyond either end."""
-_AS_EXPECTED = 1
+_SLOWER: Array = np.exp(TTFT_DEVIATION * np.array([-1.0, 1.0]))[:, np.newaxis, np.newaxis]
+"""Two ways that it may turn out, as likely each."""
 
 
 class Foreseen(NamedTuple):
@@ -103,7 +93,6 @@ def foresee(
     ask: Ask,
     slo: Slo,
     now_s: float,
-    step_times: StepTimes = step_times_s,
     cached_tokens: Sequence[int] = (),
 ) -> Foreseen:
     """What this request would meet on each of these engines, and do to others there.
@@ -112,18 +101,18 @@ def foresee(
         engines: at least one.
         loads: what is known of each beyond its state.
         now_s: by the clock that the engines' times are of.
-        step_times: how long steps take on them; by default as their models say.
         cached_tokens: of its prompt, what each has already and need not compute; empty: nothing.
     """
-    models = [engine.model for engine in engines]
     crowd = crowd_of(engines, loads)
     age_s = np.maximum(now_s - crowd.announced_at_s, 0.0)
     caution = _caution(crowd, age_s, now_s)
     prompt_tokens = float(max(ask.prompt_tokens, 1))
     own_tokens = np.maximum(prompt_tokens - np.asarray(cached_tokens or 0.0), 1.0)
-    times_s = caution * np.asarray(step_times(models, _shapes(crowd, ask, prompt_tokens)))
     own_pace_s = PACED_AT * (slo.tpot_s or REFERENCE_TPOT_S)
-    speed, alone_s = _speed(crowd, times_s[:-1], own_pace_s), times_s[-1]
+    rows = [engine.speeds(load.pending_requests) for engine, load in zip(engines, loads, strict=True)]
+    speeds = Speeds._make(caution * speed for speed in Speeds.of_rows(rows))
+    speed = _speed(crowd, speeds, own_pace_s)
+    alone_s = speeds.alone_s + speeds.per_kv_token_s * (prompt_tokens + ask.output_tokens / 2)
     given_s = min(slo.first_token_s, REFERENCE_TTFT_S)
 
     # The state is as old as its age; what was due before the request then has been worked on since.
@@ -132,13 +121,15 @@ def foresee(
     kept_by_fate, kept_with_own = kept_tokens(
         np.stack((crowd.tokens_by_due, crowd.tokens_by_due + own_by_due))[:, np.newaxis], speed.rate / _SLOWER
     )
-    kept = kept_by_fate[_AS_EXPECTED]
+    kept = kept_by_fate.mean(axis=0)
     kept_in_all = kept.sum(axis=0)
     ahead_tokens = np.maximum((before * kept).sum(axis=0) - speed.rate * age_s, 0.0)
     # So much of the time given has what comes an earlier due date.
     come_before = np.maximum(1.0 - _MIDDLES_S / given_s, 0.0)
     taken = np.minimum((come_before * crowd.arriving_tokens_per_s).sum(axis=0) / speed.rate, MOST_BUSY)
-    computed_s = _prefill_s(crowd, speed, ahead_tokens + own_tokens) / (1.0 - taken)
+    attention_s = speeds.per_attention_work_s * own_tokens * (prompt_tokens - REFERENCE_PROMPT_TOKENS) / 2
+    computed_s = np.maximum(_prefill_s(crowd, speed, ahead_tokens + own_tokens) + attention_s, speed.decode_s)
+    computed_s = computed_s / (1.0 - taken)
     ttft_s = crowd.in_flight_s + computed_s + _generations_until_room(crowd, ask) * ask.output_tokens * alone_s
 
     arriving_tokens_per_s = crowd.arriving_tokens_per_s.sum(axis=0)
@@ -189,30 +180,12 @@ def _caution(crowd: Crowd, age_s: Array, now_s: float) -> Array:
     return np.asarray(1.0 + doubt * (np.maximum(crowd.upper_ratio, LEAST_UPPER_RATIO) - 1.0))
 
 
-def _shapes(crowd: Crowd, ask: Ask, prompt_tokens: float) -> StepShape:
-    """Steps of the answers, with half of those that wait among them: alone, with one more, with each of `_CHUNKS_TOKENS` of prompts as
-    long as this one, in their middle; and of the answers alone once all that wait are answered too, the request half answered.
-    """
-    most = crowd.max_running - 1.0
-    seqs = np.minimum(crowd.decodes + crowd.requests_ahead / 2, most)
-    later_seqs = np.minimum(crowd.decodes + crowd.requests_ahead, most) + 1.0
-    later_kv_tokens = crowd.kv_tokens + crowd.tokens_by_due.sum(axis=0) + prompt_tokens + ask.output_tokens / 2
-    later_kv_tokens = np.minimum(later_kv_tokens, np.maximum(crowd.blocks_total * crowd.block_tokens, crowd.kv_tokens))
-    batch, tokens, kv, work, prefills = np.zeros((5, len(_SHAPES_TOKENS) + 1, len(seqs)))
-    batch[:-1], batch[-1] = np.maximum(seqs + (_SHAPES_MIXED + _SHAPES_JOINED), 1.0), later_seqs
-    tokens[:-1], tokens[-1] = np.maximum(seqs + (_SHAPES_TOKENS + _SHAPES_JOINED), 1.0), later_seqs
-    kv[:-1], kv[-1] = crowd.kv_tokens + (_SHAPES_MIXED / 2 + _SHAPES_JOINED) * prompt_tokens, later_kv_tokens
-    work[:-1], prefills[:-1] = _SHAPES_TOKENS * np.maximum(prompt_tokens, _SHAPES_TOKENS) / 2, _SHAPES_MIXED
-    return StepShape(batch, tokens, kv, work, prefills)
-
-
-def _speed(crowd: Crowd, times_s: Array, own_pace_s: float) -> _Speed:
-    """From the times of the first of `_shapes`."""
-    without_and_with_s, decode_s = times_s[:2], times_s[0]
-    beside_s = np.maximum(times_s[2:] - decode_s, LEAST_S)
+def _speed(crowd: Crowd, speeds: Speeds, own_pace_s: float) -> _Speed:
+    without_and_with_s = np.stack((speeds.decode_s, speeds.joined_s))
+    beside_s = np.maximum(speeds.beside_s, LEAST_S)
     pace_s = _pace_s(crowd, without_and_with_s, np.array([[math.inf], [own_pace_s]]))
     rate, joint_rate = _rates(crowd, without_and_with_s, beside_s, pace_s)
-    return _Speed(decode_s, beside_s, pace_s[0], rate, joint_rate)
+    return _Speed(without_and_with_s[0], beside_s, pace_s[0], rate, joint_rate)
 
 
 def _pace_s(crowd: Crowd, decode_s: Array, own_pace_s: float | Array) -> Array:
@@ -288,7 +261,7 @@ def _normal(deviates: Array) -> Array:
 
 
 def _others_broken(crowd: Crowd, kept: Array, kept_beside: Array) -> Array:
-    """Promises to those waiting that no more fit beside this prompt, which lens then gives up; the mean of how it may turn out."""
+    """Promises to those waiting that no more fit beside this prompt, which lens then gives up; the mean of two ways that it may turn out."""
     size_tokens = np.maximum(crowd.tokens_by_due / np.maximum(crowd.requests_by_due, 1.0), 1.0)
     lost_tokens = np.maximum(kept - kept_beside, 0.0).mean(axis=0)
     broken: Array = (lost_tokens / size_tokens).sum(axis=0)

@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from services.prism.crowd import Array
 from services.prism.dispatches import Load
-from services.prism.foresee import REFERENCE_TPOT_S, REFERENCE_TTFT_S, Foreseen, StepTimes, foresee
+from services.prism.foresee import REFERENCE_TPOT_S, REFERENCE_TTFT_S, Foreseen, foresee
 from services.prism.policy import Pick, Question, Reason, Refusal, at
+from services.prism.speeds import Array
 from shared.forecast import ModelHealth
 from shared.slo import Slo
-from shared.steptime import step_times_s
 
 PRESSING = 4.0
 """The power of an engine's pressure that delay there breaks promises with: next to none on one that is half busy."""
@@ -31,25 +30,20 @@ MOST_EXPLORING_REQUESTS = 4
 """That this replica has at an engine at once before it stops exploring it."""
 
 
-def foresighted(question: Question, step_times: StepTimes = step_times_s) -> Pick | Refusal:
-    """The engine with the least cost; near-ties at random, and now and then one that is not known yet.
-
-    Args:
-        step_times: how long steps take on these engines; by default as their models say.
-    """
+def foresighted(question: Question) -> Pick | Refusal:
+    """The engine with the least cost; near-ties at random, and now and then one that is not known yet."""
     foreseen = foresee(
         question.engines,
         question.loads,
         question.ask,
         question.slo,
         question.now_s,
-        step_times,
         question.cached_tokens,
     )
     costs = _costs(foreseen, question.slo)
     if question.slo.promises and (foreseen.p_met - foreseen.others_broken).max() < LEAST_GAIN:
         retry_after_s = float(np.clip(foreseen.backlog_s.min(), LEAST_RETRY_S, MOST_RETRY_S))
-        return Refusal(retry_after_s, hopeless=_is_hopeless(question, step_times))
+        return Refusal(retry_after_s, hopeless=_is_hopeless(question))
     index, reason = _pick(question, costs, foreseen.p_met)
     ttft_s, tpot_s, p_met = foreseen.ttft_s[index], foreseen.tpot_s[index], foreseen.p_met[index]
     return Pick(index, reason, float(ttft_s), float(tpot_s), float(p_met), _best_other(foreseen.p_met, index))
@@ -60,10 +54,10 @@ def _best_other(p_met: Array, index: int) -> float | None:
     return float(others.max()) if others.size else None
 
 
-def _is_hopeless(question: Question, step_times: StepTimes) -> bool:
+def _is_hopeless(question: Question) -> bool:
     idle = [engine.idle for engine in question.engines]
     loads = [Load()] * len(idle)
-    foreseen = foresee(idle, loads, question.ask, question.slo, question.now_s, step_times)
+    foreseen = foresee(idle, loads, question.ask, question.slo, question.now_s)
     return bool(foreseen.p_met.max() < HOPELESS_P_MET)
 
 

@@ -15,7 +15,6 @@ from shared.steptime import (
     StepShape,
     doubt_squares,
     features,
-    step_times_s,
 )
 from shared.wire import UnreadableMessage, decode
 from tests.step_models import step_model
@@ -112,16 +111,6 @@ def test_decode_only_and_mixed_candidates_may_stand_side_by_side():
     assert times_s == pytest.approx(alone)
 
 
-def test_many_engines_are_the_same_as_one_by_one():
-    models = [MODEL, model(base=0.02, mixed_factor=3.0), PRIOR]
-    shape = StepShape(2, np.array([2.0, 40.0, 400.0]), 1000, 800, np.array([0.0, 1.0, 1.0]))
-    alone = [
-        one.step_time_s(StepShape(2, n, 1000, 800, p))
-        for one, n, p in zip(models, (2.0, 40.0, 400.0), (0.0, 1.0, 1.0), strict=True)
-    ]
-    assert step_times_s(models, shape) == pytest.approx(alone)
-
-
 def test_no_step_is_foreseen_below_the_floor():
     assert model(floor_s=0.004, base=0.001).step_time_s(StepShape(1, 1)) == 0.004
 
@@ -203,10 +192,6 @@ def test_shapes_of_any_number_type_mean_the_same(kind):
     shapes = StepShape(*np.array([[3, 300, 1000, 50_000, 2], [9, 9, 500, 0, 0]]).T.astype(kind))
     plain = [MODEL.step_time_s(shape) for shape in (StepShape(3, 300, 1000, 50_000, 2), StepShape(9, 9, 500))]
     assert MODEL.step_time_s(shapes) == pytest.approx(plain)
-
-
-def test_no_engines_take_no_times():
-    assert step_times_s([], StepShape(1, 1)).shape == (0,)
 
 
 def test_a_cold_engine_is_taken_to_be_slow_not_fast():

@@ -1,10 +1,9 @@
 """What is known of an engine, and when."""
 
-import numpy as np
 import pytest
 
 from loadgen.simulate.hardware import Law, LawTimes, Speed
-from loadgen.simulate.knowledge import Given, Learned, true_step_times_s
+from loadgen.simulate.knowledge import Given, Learned
 from shared.forecast import ModelHealth
 from shared.steptime import PRIOR, StepShape
 from shared.telemetry import StepReport
@@ -58,10 +57,3 @@ def test_who_is_given_the_truth_knows_of_a_slow_engine_but_its_data_sheet_does_n
     known = given.read(0.0)
     assert known.model.step_time_s(StepShape(1, 100)) == 0.04
     assert known.capacity_tokens_per_s == 5000.0
-
-
-def test_true_times_of_many_candidates_are_those_of_each():
-    models = [Given(Speed(LawTimes(Law(base, 0.0, 1.0, 0.0), seed=0)), 1.0).read(0.0).model for base in (10.0, 20.0)]
-    tokens = np.array([[1.0], [5.0], [9.0]])
-    times_s = true_step_times_s(models, StepShape(np.array([1.0, 1.0]), tokens, 0.0, 0.0, 1.0))
-    assert times_s.round(6).tolist() == [[0.011, 0.021], [0.015, 0.025], [0.019, 0.029]]
