@@ -7,7 +7,6 @@ import numpy as np
 
 from services.prism.dispatches import Load
 from services.prism.fleet import EngineView
-from services.prism.pending import NOTHING
 from services.prism.speeds import Array
 from shared.engine_state import DUE_EDGES_S, DUE_INTERVALS
 
@@ -50,12 +49,10 @@ def crowd_of(engines: Sequence[EngineView], loads: Sequence[Load]) -> Crowd:
     numbers = np.concatenate([engine.numbers for engine in engines]).reshape(len(engines), -1).T
     by_interval = numbers[-3 * DUE_INTERVALS :].reshape(3, DUE_INTERVALS, len(engines))
     crowd = Crowd(*numbers[: -3 * DUE_INTERVALS], *by_interval)
-    if all(load.pending is NOTHING for load in loads):
-        return crowd
-    prompts = np.array([load.pending.requests_by_due for load in loads], np.float64).T
-    tokens = np.array([load.pending.prompt_tokens_by_due for load in loads], np.float64).T
-    return crowd._replace(
-        requests_ahead=crowd.requests_ahead + prompts.sum(axis=0),
-        tokens_by_due=crowd.tokens_by_due + tokens,
-        requests_by_due=crowd.requests_by_due + prompts,
-    )
+    expecting = [place for place, load in enumerate(loads) if load.pending.requests]
+    if expecting:
+        requests = np.array([loads[place].pending.requests_by_due for place in expecting]).T
+        by_interval[0][:, expecting] += np.array([loads[place].pending.prompt_tokens_by_due for place in expecting]).T
+        by_interval[1][:, expecting] += requests
+        crowd.requests_ahead[expecting] += requests.sum(axis=0)
+    return crowd

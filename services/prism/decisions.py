@@ -10,14 +10,14 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from services.prism.cached_prefixes import CachedPrefixes
-from services.prism.dispatches import Dispatch, Dispatches, Load, Placed
+from services.prism.dispatches import NO_LOAD, Dispatch, Dispatches, Load, Placed
 from services.prism.fleet import Fleet
 from services.prism.foresighted import foresighted
 from services.prism.intake import Intake
 from services.prism.metrics import Metrics
 from services.prism.pending import Pending
 from services.prism.policy import Policy
-from services.prism.route import NO_LOAD, NotNow, Route, choose, what_is_left
+from services.prism.route import NotNow, Route, choose, what_is_left
 from services.prism.waiting_room import WaitingRoom
 from shared.errors import ApiError, Overloaded, Unavailable
 

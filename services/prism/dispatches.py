@@ -18,6 +18,8 @@ PENDING_S = float(RESERVATION_LIFETIME_S)
 MUCH = 0.05
 """Of what was thought to be ahead of a request: so much more there is another choice to be made. What foresight sees of two
 engines that differ by less is a tie."""
+LOOK_AGAIN_S = 1.0
+"""As often all is looked at: first bytes grow old by themselves."""
 RECENT_S = 10.0
 """For how long an answer's first byte says something of its engine."""
 FIRST_BYTE_GAIN = 0.2
@@ -84,6 +86,9 @@ class Load(msgspec.Struct, frozen=True):
         return self.pending.prompt_tokens
 
 
+NO_LOAD = Load()
+
+
 class _FirstBytes(NamedTuple):
     mean_s: float
     latest_at_s: float
@@ -102,6 +107,12 @@ class Dispatches:
         self._breakers: dict[str, Breaker] = {}
         """Of engines that have failed once."""
         self._first_bytes: dict[str, _FirstBytes] = {}
+        self._loads: dict[str, Load] = {}
+        """Of the engines where there is anything, as they were last looked at."""
+        self._changed: set[str] = set()
+        """Engines to be looked at anew."""
+        self._totals: Mapping[str, Pending] | None = None
+        self._all_looked_at_s = -math.inf
 
     def send(self, engine: str, prompt_tokens: int, now_s: float, due_in_s: float = math.inf) -> Dispatch:
         """Number a request that is about to be sent, whose first token is due so soon."""
@@ -111,11 +122,13 @@ class Dispatches:
             ledger.setdefault(engine, {})[number] = dispatch
         if (breaker := self._breakers.get(engine)) is not None:
             breaker.sent(now_s)
+        self._changed.add(engine)
         return dispatch
 
     def reserved(self, dispatch: Dispatch) -> None:
         """The totals that are known from now on have it."""
         _strike(self._unreserved, dispatch)
+        self._changed.add(dispatch.engine)
 
     def answered(self, dispatch: Dispatch, now_s: float) -> None:
         """The first byte of the answer is here."""
@@ -123,6 +136,7 @@ class Dispatches:
         mean_s = self._recent_first_byte_s(dispatch.engine, now_s)
         mean_s = took_s if mean_s is None else mean_s + FIRST_BYTE_GAIN * (took_s - mean_s)
         self._first_bytes[dispatch.engine] = _FirstBytes(mean_s, now_s)
+        self._changed.add(dispatch.engine)
         self.well(dispatch)
 
     def end(self, dispatch: Dispatch) -> None:
@@ -131,6 +145,7 @@ class Dispatches:
             _strike(ledger, dispatch)
         if (breaker := self._breakers.get(dispatch.engine)) is not None:
             breaker.left(dispatch.sent_at_s)
+        self._changed.add(dispatch.engine)
 
     def failed(self, dispatch: Dispatch, now_s: float) -> None:
         """The engine could not be reached, said that it cannot serve, or broke off."""
@@ -153,20 +168,35 @@ class Dispatches:
             placed: it is to be chosen for anew. On its engine counts what was there before it: those who came after it find it
                 there, and may go elsewhere. If each made room for all others, all would move at once.
         """
-        known = self._outstanding.keys() | self._breakers.keys() | self._first_bytes.keys()
-        totals: Mapping[str, Pending] = {}
-        if fleet.reserved is not None:
-            totals = fleet.reserved
-            known |= totals.keys()
+        self._note_totals(fleet.reserved)
+        if now_s - self._all_looked_at_s > LOOK_AGAIN_S:
+            self._changed.update(self._loads)
+            self._all_looked_at_s = now_s
+        # What is not in the totals, and what an open breaker says, changes with time alone.
+        changed = self._changed | self._unreserved.keys() | self._breakers.keys()
+        self._changed.clear()
         nothing = None if fleet.reserved is None else NOTHING
-        loads = {
-            name: self.load(engine.state, now_s, totals.get(name, nothing))
-            for engine in fleet.engines
-            if (name := engine.state.engine) in known
-        }
-        if placed is not None and (engine_load := loads.get(placed.dispatch.engine)) is not None:
-            loads[placed.dispatch.engine] = _before(placed, engine_load)
-        return loads
+        for engine in fleet.engines if changed else ():
+            if (name := engine.state.engine) in changed:
+                load = self.load(engine.state, now_s, (fleet.reserved or {}).get(name, nothing))
+                if load == NO_LOAD:
+                    self._loads.pop(name, None)
+                else:
+                    self._loads[name] = load
+        if placed is None or placed.dispatch.engine not in self._loads:
+            return self._loads
+        return {**self._loads, placed.dispatch.engine: _before(placed, self._loads[placed.dispatch.engine])}
+
+    def _note_totals(self, totals: Mapping[str, Pending] | None) -> None:
+        before = self._totals
+        if totals is before:
+            return
+        if totals is None or before is None:
+            self._changed.update(self._loads, self._outstanding, totals or ())
+        else:
+            self._changed.update([name for name, total in totals.items() if before.get(name) is not total])
+            self._changed.update(before.keys() - totals.keys())
+        self._totals = totals
 
     def load(self, state: EngineState, now_s: float, reserved: Pending | None = None) -> Load:
         """What is known of an engine beyond its state.

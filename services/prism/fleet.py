@@ -98,12 +98,12 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         )
         return msgspec.structs.replace(self, state=state)
 
-    @property
+    @cached_property
     def accepts(self) -> bool:
         """Whether it may be given new requests."""
         return self.state.serving and not self.state.draining
 
-    @property
+    @cached_property
     def context_tokens(self) -> int:
         """The most tokens that a prompt and its answer may have together."""
         return min(self.state.max_context_tokens, self.state.kv_blocks_total * self.state.kv_block_tokens)

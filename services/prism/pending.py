@@ -1,7 +1,8 @@
 """Requests on their way to an engine, that its state does not show yet. Pure."""
 
+import operator
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from shared.engine_state import DUE_EDGES_S, DUE_INTERVALS
@@ -15,15 +16,23 @@ def interval_of(due_in_s: float) -> int:
 
 
 class Pending(NamedTuple):
-    """Counts by when a first token was due as the request was sent, in the intervals of `DUE_EDGES_S`."""
+    """Counts by when a first token was due as the request was sent, in the intervals of `DUE_EDGES_S`, and of all intervals."""
 
     requests_by_due: tuple[int, ...] = _NONE
     prompt_tokens_by_due: tuple[int, ...] = _NONE
+    requests: int = 0
+    prompt_tokens: int = 0
+
+    @classmethod
+    def of_counts(cls, requests_by_due: Iterable[int], prompt_tokens_by_due: Iterable[int]) -> "Pending":
+        """With these counts."""
+        requests, tokens = tuple(requests_by_due), tuple(prompt_tokens_by_due)
+        return cls(requests, tokens, sum(requests), sum(tokens))
 
     @classmethod
     def of_totals(cls, totals: Sequence[int]) -> "Pending":
         """From both counts in one row."""
-        return cls(tuple(totals[:DUE_INTERVALS]), tuple(totals[DUE_INTERVALS:]))
+        return cls.of_counts(totals[:DUE_INTERVALS], totals[DUE_INTERVALS:])
 
     @classmethod
     def of(cls, requests: Iterable[tuple[int, int]]) -> "Pending":
@@ -32,33 +41,25 @@ class Pending(NamedTuple):
         for interval, prompt_tokens in requests:
             counts[interval] += 1
             tokens[interval] += prompt_tokens
-        return cls(tuple(counts), tuple(tokens))
-
-    @property
-    def requests(self) -> int:
-        """All of them."""
-        return sum(self.requests_by_due)
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Of all of them."""
-        return sum(self.prompt_tokens_by_due)
+        return cls.of_counts(counts, tokens)
 
     def plus(self, other: "Pending") -> "Pending":
         """Those of both."""
-        return Pending(
-            *(tuple([a + b for a, b in zip(*counts, strict=True)]) for counts in zip(self, other, strict=True))
-        )
+        return self._with(operator.add, other)
 
     def minus(self, other: "Pending") -> "Pending":
         """Without those of the other, as far as they are there."""
-        return Pending(
-            *(tuple([max(a - b, 0) for a, b in zip(*counts, strict=True)]) for counts in zip(self, other, strict=True))
-        )
+        return self._with(lambda a, b: max(a - b, 0), other)
 
     def at_most(self, other: "Pending") -> "Pending":
         """No more of each than the other has."""
-        return Pending(*(tuple(map(min, *counts)) for counts in zip(self, other, strict=True)))
+        return self._with(min, other)
+
+    def _with(self, operation: Callable[[int, int], int], other: "Pending") -> "Pending":
+        return Pending.of_counts(
+            map(operation, self.requests_by_due, other.requests_by_due),
+            map(operation, self.prompt_tokens_by_due, other.prompt_tokens_by_due),
+        )
 
 
 NOTHING = Pending()

@@ -6,7 +6,7 @@ from types import MappingProxyType
 import msgspec
 
 from services.prism.calibration import UNCORRECTED, Errors
-from services.prism.dispatches import Load
+from services.prism.dispatches import NO_LOAD, Load
 from services.prism.fleet import EngineView, Fleet
 from services.prism.foresighted import foresighted
 from services.prism.policy import Policy, Question, Reason, Refusal, at
@@ -21,7 +21,6 @@ MOST_TRIES = 3
 """Engines that are asked before a request is given up."""
 LEAST_TARGET_LEFT_S = 0.001
 """A budget that is spent is still passed on as one: lens takes no target of nothing."""
-NO_LOAD = Load()
 RETRY_AFTER_S = 1.0
 """When to ask again where nobody knows better."""
 
