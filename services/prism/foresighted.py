@@ -16,8 +16,8 @@ COST_OF_WAITING = 0.01
 NEAR_TIE_RATIO = 1.02
 NEAR_TIE_COST = 1e-4
 """Costs so close are the same to a client; taking either keeps replicas from herding."""
-LEAST_GAIN = 0.02
-"""Promises more are kept with the request than without it, by an engine that takes it; with less hope it is better told at once."""
+LEAST_GAIN = 0.001
+"""So many promises more an engine must be expected to keep with a request than without it; with less hope it is better told at once."""
 LEAST_RETRY_S, MOST_RETRY_S = 0.1, 30.0
 HOPELESS_P_MET = 0.05
 """If no engine could promise more were it idle, there is no use in asking again."""
@@ -41,12 +41,19 @@ def foresighted(question: Question) -> Pick | Refusal:
         question.cached_tokens,
     )
     costs = _costs(foreseen, question.slo)
-    if question.slo.promises and (foreseen.p_met - foreseen.others_broken).max() < LEAST_GAIN:
+    if _is_better_refused(question, foreseen):
         retry_after_s = float(np.clip(foreseen.backlog_s.min(), LEAST_RETRY_S, MOST_RETRY_S))
         return Refusal(retry_after_s, hopeless=_is_hopeless(question))
     index, reason = _pick(question, costs, foreseen.p_met)
     ttft_s, tpot_s, p_met = foreseen.ttft_s[index], foreseen.tpot_s[index], foreseen.p_met[index]
     return Pick(index, reason, float(ttft_s), float(tpot_s), float(p_met), _best_other(foreseen.p_met, index))
+
+
+def _is_better_refused(question: Question, foreseen: Foreseen) -> bool:
+    """Whether fewer promises would be kept with it than without it, on every engine; what an engine cannot do is known of no cold one."""
+    if not question.slo.promises or (foreseen.p_met - foreseen.others_broken).max() >= LEAST_GAIN:
+        return False
+    return all(engine.health is not ModelHealth.COLD for engine in question.engines)
 
 
 def _best_other(p_met: Array, index: int) -> float | None:
