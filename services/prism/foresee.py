@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from services.prism.calibration import EngineErrors
 from services.prism.crowd import BEGIN_S, EDGES_S, Array, Crowd, crowd_of
 from services.prism.dispatches import Load
 from services.prism.fleet import EngineView
@@ -48,6 +49,10 @@ UNSEEN_SHARE = 0.4
 """Of the time since an engine's state was written may have gone to what is not in it: that much a first token is off, too."""
 TPOT_DEVIATION = 0.1
 
+TELLING_DEVIATION = 0.3
+"""Errors that scatter by so much say half, as a logarithm, of what their mean says: it comes of a few bursts, and the next request
+is not in one."""
+
 LEAST_S = 1e-9
 _CHUNKS_TOKENS: Array = np.array([16.0, 128.0, 512.0, 2048.0, 8192.0])[:, np.newaxis]
 """Between one and the next, what a chunk takes is as good as straight in its tokens."""
@@ -79,6 +84,27 @@ class Foreseen(NamedTuple):
     pressure: Array
     """How near the engine is to breaking promises, 0 to 1: the share of its time that prompts take as they came of late, or
     that those waiting take of the time until they are due, whichever is more."""
+    ttft_factor: Array
+    tpot_factor: Array
+    """So many times what would have been foreseen without knowing of errors."""
+
+
+class _Correction(NamedTuple):
+    """Of what is foreseen."""
+
+    ttft_factor: float | Array
+    ttft_deviation: float | Array
+    """Relative."""
+    tpot_factor: float | Array
+
+
+class _Answer(NamedTuple):
+    """As the request would have it from each engine."""
+
+    ttft_s: Array
+    tpot_s: Array
+    alone_s: Array
+    """A step of answers alone."""
 
 
 class _Speed(NamedTuple):
@@ -104,6 +130,7 @@ def foresee(
     now_s: float,
     step_times: StepTimes = step_times_s,
     cached_tokens: Sequence[int] = (),
+    errors: EngineErrors | None = None,
 ) -> Foreseen:
     """What this request would meet on each of these engines, and do to others there.
 
@@ -113,6 +140,7 @@ def foresee(
         now_s: by the clock that the engines' times are of.
         step_times: how long steps take on them; by default as their models say.
         cached_tokens: of its prompt, what each has already and need not compute; empty: nothing.
+        errors: of what was foreseen of each before, by which this is corrected; None: not at all.
     """
     models = [engine.model for engine in engines]
     crowd, age_s, caution = crowd_of(engines, loads), _ages_s(engines, now_s), _cautions(engines, now_s)
@@ -134,24 +162,31 @@ def foresee(
     taken = np.minimum((come_before * crowd.arriving_tokens_per_s).sum(axis=0) / speed.rate, MOST_BUSY)
     computed_s = _prefill_s(crowd, speed, ahead_tokens + own_tokens) / (1.0 - taken)
     alone_s = _alone_s(crowd, ask, kept.sum(axis=0), takes_s)
-    ttft_s = crowd.in_flight_s + computed_s + _generations_until_room(crowd, ask) * ask.output_tokens * alone_s
+    presumed_ttft_s = crowd.in_flight_s + computed_s + _generations_until_room(crowd, ask) * ask.output_tokens * alone_s
 
     own_pace_s = PACED_AT * (slo.tpot_s or REFERENCE_TPOT_S)
     busy = crowd.arriving_tokens_per_s.sum(axis=0) / speed.rate
     backlog_s = np.maximum(kept.sum(axis=0) / speed.rate - age_s, 0.0)
-    tpot_s = _tpot_s(crowd, speed, ask, alone_s, own_pace_s, backlog_s - ttft_s)
+    correction = _UNCORRECTED if errors is None else _correction_by(errors)
+    ttft_s = correction.ttft_factor * presumed_ttft_s
+    presumed_tpot_s = _tpot_s(crowd, speed, ask, alone_s, own_pace_s, backlog_s - ttft_s)
+    tpot_s = presumed_tpot_s
+    if errors is not None:
+        tpot_s = _tpot_s(crowd, speed, ask, alone_s, own_pace_s, backlog_s - ttft_s, correction.tpot_factor)
     joint_rate = _rate(crowd, speed.joined_s, speed.beside_s, _pace_s(crowd, speed.joined_s, own_pace_s))
     slowed = np.maximum(1.0 - joint_rate / speed.rate, 0.0) * np.minimum(busy, MOST_BUSY)
     due_share = (np.cumsum(crowd.tokens_by_due, axis=0) / (speed.rate * EDGES_S)).max(axis=0)
     return Foreseen(
         ttft_s=ttft_s,
         tpot_s=tpot_s,
-        p_met=_p_met(slo, ask, ttft_s, tpot_s, alone_s, age_s),
+        p_met=_p_met(slo, ask, _Answer(ttft_s, tpot_s, alone_s), age_s, correction.ttft_deviation),
         others_broken=_others_broken(crowd, speed.rate, 1.0 * ((before > 0.0) & (before < 1.0)), own_tokens),
         delay_s=own_tokens / joint_rate + slowed * ask.output_tokens * tpot_s,
         backlog_s=backlog_s,
         arriving_per_s=crowd.arriving_per_s,
         pressure=np.minimum(np.maximum(due_share, busy), 1.0),
+        ttft_factor=ttft_s / presumed_ttft_s,
+        tpot_factor=tpot_s / presumed_tpot_s,
     )
 
 
@@ -165,6 +200,23 @@ def kept_tokens(tokens_by_due: Array, rate: Array, slower: float | Array = 1.0) 
     summed = np.cumsum(tokens_by_due, axis=-2)
     left = np.minimum.accumulate(rate / slower * EDGES_S - summed, axis=-2)
     return np.maximum(np.diff(summed + np.minimum(left, 0.0), axis=-2, prepend=0.0), 0.0)
+
+
+_UNCORRECTED = _Correction(1.0, TTFT_DEVIATION, 1.0)
+
+
+def _correction_by(errors: EngineErrors) -> _Correction:
+    """The less the errors scatter, the more of their mean; and times to first token are never thought surer than they would be."""
+    return _Correction(
+        ttft_factor=_told(errors.ttft_factor, errors.ttft_deviation),
+        ttft_deviation=np.maximum(errors.ttft_deviation, TTFT_DEVIATION),
+        tpot_factor=_told(errors.tpot_factor, errors.tpot_deviation),
+    )
+
+
+def _told(factor: Array, deviation: Array) -> Array:
+    told: Array = factor ** (1.0 / (1.0 + (deviation / TELLING_DEVIATION) ** 2))
+    return told
 
 
 def _ages_s(engines: Sequence[EngineView], now_s: float) -> Array:
@@ -250,19 +302,36 @@ def _alone_s(crowd: Crowd, ask: Ask, waiting_tokens: Array, takes_s: Callable[[S
     return takes_s(StepShape(batch, batch, kv_tokens))
 
 
-def _tpot_s(crowd: Crowd, speed: _Speed, ask: Ask, alone_s: Array, own_pace_s: float, backlog_after_s: Array) -> Array:
-    """At the pace for as long as prompts wait, then as much slower than alone as prompts come, but never behind the pace."""
+def _tpot_s(
+    crowd: Crowd,
+    speed: _Speed,
+    ask: Ask,
+    alone_s: Array,
+    own_pace_s: float,
+    backlog_after_s: Array,
+    factor: float | Array = 1.0,
+) -> Array:
+    """At the pace for as long as prompts wait, then as much slower than alone as prompts come, but never behind the pace.
+
+    Args:
+        factor: so many times longer than foreseen are times that no pace holds.
+    """
     pace_s = _pace_s(crowd, alone_s, own_pace_s)
     per_token_s = np.diff(speed.beside_s[2:4], axis=0)[0] / _SPANS_TOKENS[2]
     busy = np.minimum(crowd.arriving_tokens_per_s.sum(axis=0) * per_token_s, MOST_BUSY)
-    free_s = np.minimum(alone_s / (1.0 - busy), pace_s)
+    free_s = np.minimum(factor * alone_s / (1.0 - busy), pace_s)
     paced_share = np.clip(backlog_after_s / (pace_s * ask.output_tokens), 0.0, 1.0)
     return np.asarray(free_s + paced_share * (pace_s - free_s))
 
 
-def _p_met(slo: Slo, ask: Ask, ttft_s: Array, tpot_s: Array, alone_s: Array, age_s: Array) -> Array:
-    """That all targets are kept. Lens lengthens no step beyond what the TPOT target allows: it is broken where answers alone break it."""
-    off_s = np.hypot(TTFT_DEVIATION * ttft_s, UNSEEN_SHARE * age_s)
+def _p_met(slo: Slo, ask: Ask, answer: _Answer, age_s: Array, deviation: float | Array) -> Array:
+    """That all targets are kept. Lens lengthens no step beyond what the TPOT target allows: it is broken where answers alone break it.
+
+    Args:
+        deviation: of a time to first token, relative.
+    """
+    ttft_s, tpot_s, alone_s = answer
+    off_s = np.hypot(deviation * ttft_s, UNSEEN_SHARE * age_s)
     p_met = np.ones_like(ttft_s)
     if slo.ttft_s is not None:
         p_met = p_met * _normal((slo.ttft_s - ttft_s) / off_s)
@@ -270,7 +339,7 @@ def _p_met(slo: Slo, ask: Ask, ttft_s: Array, tpot_s: Array, alone_s: Array, age
         p_met = p_met * _normal(np.log(slo.tpot_s / alone_s) / TPOT_DEVIATION)
     if slo.e2e_s is not None:
         e2e_s = ttft_s + (ask.output_tokens - 1) * tpot_s
-        p_met = p_met * _normal((slo.e2e_s - e2e_s) / np.hypot(off_s, TTFT_DEVIATION * e2e_s))
+        p_met = p_met * _normal((slo.e2e_s - e2e_s) / np.hypot(off_s, deviation * e2e_s))
     return p_met
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from services.prism.calibration import Errors
 from services.prism.crowd import Array
 from services.prism.dispatches import Load
 from services.prism.foresee import REFERENCE_TPOT_S, REFERENCE_TTFT_S, Foreseen, StepTimes, foresee
@@ -45,6 +46,7 @@ def foresighted(question: Question, step_times: StepTimes = step_times_s) -> Pic
         question.now_s,
         step_times,
         question.cached_tokens,
+        question.errors,
     )
     costs = _costs(foreseen, question.slo)
     if question.slo.promises and (foreseen.p_met - foreseen.others_broken).max() < LEAST_GAIN:
@@ -52,7 +54,15 @@ def foresighted(question: Question, step_times: StepTimes = step_times_s) -> Pic
         return Refusal(retry_after_s, hopeless=_is_hopeless(question, step_times))
     index, reason = _pick(question, costs, foreseen.p_met)
     ttft_s, tpot_s, p_met = foreseen.ttft_s[index], foreseen.tpot_s[index], foreseen.p_met[index]
-    return Pick(index, reason, float(ttft_s), float(tpot_s), float(p_met), _best_other(foreseen.p_met, index))
+    return Pick(
+        index,
+        reason,
+        float(ttft_s),
+        float(tpot_s),
+        float(p_met),
+        _best_other(foreseen.p_met, index),
+        Errors(ttft_factor=float(foreseen.ttft_factor[index]), tpot_factor=float(foreseen.tpot_factor[index])),
+    )
 
 
 def _best_other(p_met: Array, index: int) -> float | None:
