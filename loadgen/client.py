@@ -170,6 +170,7 @@ def _seen_in_headers(response: aiohttp.ClientResponse) -> Mapping[str, Any]:
         "route_reason": response.headers.get(headers.ROUTE_REASON),
         "predicted_ttft_s": _seconds(response.headers.get(headers.PREDICTED_TTFT_MS)),
         "predicted_tpot_s": _seconds(response.headers.get(headers.PREDICTED_TPOT_MS)),
+        "p_met": _number(response.headers.get(headers.P_MET)),
     }
 
 

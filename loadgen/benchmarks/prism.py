@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from loadgen.arguments import positive_float
-from loadgen.benchmarks import prism_decisions, prism_relay
+from loadgen.benchmarks import prism_decisions, prism_predictions, prism_relay
 from loadgen.benchmarks.written import write_report
 from loadgen.commands.status import TERMINATED
 
@@ -32,7 +32,17 @@ def decisions(options: argparse.Namespace) -> Mapping[str, Any]:
     return msgspec.structs.asdict(asyncio.run(prism_decisions.decisions(options.decide_s)))
 
 
-PARTS: Mapping[str, Part] = {"decisions": decisions, "relay": relay}
+def predictions(options: argparse.Namespace) -> Mapping[str, Any]:
+    """How far foreseen times and chances are from what came, on a real system."""
+    return prism_predictions.measure_predictions(
+        seconds=options.predict_s,
+        warm_up_s=options.predict_warm_up_s,
+        load=options.predict_load,
+        time_scale=options.predict_time_scale,
+    )
+
+
+PARTS: Mapping[str, Part] = {"decisions": decisions, "relay": relay, "predictions": predictions}
 """In the order in which they are measured."""
 
 
@@ -43,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("runs/bench-prism.json"), help="%(default)s")
     parser.add_argument("--decide-s", type=positive_float, default=20.0, help="of each part of decisions (%(default)s)")
     prism_relay.add_arguments(parser)
+    prism_predictions.add_arguments(parser)
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that no process is left behind
     report: dict[str, Any] = {}

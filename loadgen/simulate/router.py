@@ -147,6 +147,7 @@ class Replica:
             tried=job.tried,
             policy=self._policy,
             cached_blocks=self._prefixes.cached_blocks(job.ask.blocks),
+            errors_of=self._calibration.of_engines,
         )
         for name, behind in tuple(self._prefixes.behind.items()):
             self._prefixes.replace(name, behind, self._engines.named(name).text_held)
@@ -158,14 +159,15 @@ class Replica:
         assert route is not None
         assert dispatch is not None
         assert job.first_token_s is not None
-        self._calibration.note(
-            route.engine,
-            route.predicted_ttft_s,
-            job.first_token_s - dispatch.sent_at_s,
-            route.predicted_tpot_s,
-            outcome.tpot_s,
-            route.correction,
-        )
+        if route.model_known:
+            self._calibration.note(
+                route.engine,
+                route.predicted_ttft_s,
+                job.first_token_s - dispatch.sent_at_s,
+                route.predicted_tpot_s,
+                outcome.tpot_s,
+                route.correction,
+            )
         if not job.request.ignore_eos and outcome.output_tokens is not None:
             self._lengths.learn(MODEL, "", outcome.output_tokens, cut=outcome.finish_reason == FinishReason.LENGTH)
 

@@ -80,6 +80,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
             metrics,
             reservations=reservations,
             prefixes=prefixes,
+            calibration=hindsight.calibration,
             policy=policy_named(settings.policy),
         )
         router = Router(

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from services.prism.cached_prefixes import CachedPrefixes
+from services.prism.calibration import Calibration
 from services.prism.dispatches import NO_LOAD, Dispatch, Dispatches, Load, Placed
 from services.prism.fleet import Fleet
 from services.prism.foresighted import foresighted
@@ -78,9 +79,10 @@ class Decisions:
     Args:
         clock: seconds, that of the requests' arrivals.
         draw: random numbers in [0, 1).
+        calibration: how predictions have come true, by which they are corrected.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its parts
         self,
         fleet: ReadsFleet,
         dispatches: Dispatches,
@@ -88,6 +90,7 @@ class Decisions:
         *,
         reservations: Reserves | None = None,
         prefixes: CachedPrefixes | None = None,
+        calibration: Calibration | None = None,
         policy: Policy = foresighted,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
@@ -97,6 +100,7 @@ class Decisions:
         self._metrics = metrics
         self._reservations = reservations or Unshared()
         self._prefixes = CachedPrefixes() if prefixes is None else prefixes
+        self._calibration = Calibration() if calibration is None else calibration
         self._policy = policy
         self._waiting = WaitingRoom()
         self._turn = 0
@@ -225,6 +229,7 @@ class Decisions:
             tried=tried,
             policy=self._policy,
             cached_blocks=self._prefixes.cached_blocks(intake.ask.blocks),
+            errors_of=self._calibration.of_engines,
         )
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from services.prism.calibration import EngineErrors
 from services.prism.crowd import BEGIN_S, EDGES_S, Crowd, crowd_of
 from services.prism.dispatches import Load
 from services.prism.fleet import EngineView
@@ -43,6 +44,10 @@ UNSEEN_SHARE = 0.4
 """Of the time since an engine's state was written may have gone to what is not in it: that much a first token is off, too."""
 TPOT_DEVIATION = 0.1
 
+TELLING_DEVIATION = 0.3
+"""Errors that scatter by so much say half, as a logarithm, of what their mean says: it comes of a few bursts, and the next request
+is not in one."""
+
 LEAST_S = 1e-9
 _CHUNKS_TOKENS: Array = np.array(CHUNKS_TOKENS, np.float64)[:, np.newaxis]
 _SPANS_TOKENS: Array = _CHUNKS_TOKENS[1:] - _CHUNKS_TOKENS[:-1]
@@ -70,6 +75,27 @@ class Foreseen(NamedTuple):
     pressure: Array
     """How near the engine is to breaking promises, 0 to 1: the share of its time that prompts take as they came of late, or
     that those waiting take of the time until they are due, whichever is more."""
+    ttft_factor: Array
+    tpot_factor: Array
+    """So many times what would have been foreseen without knowing of errors."""
+
+
+class _Correction(NamedTuple):
+    """Of what is foreseen."""
+
+    ttft_factor: float | Array
+    ttft_deviation: float | Array
+    """Relative."""
+    tpot_factor: float | Array
+
+
+class _Answer(NamedTuple):
+    """As the request would have it from each engine."""
+
+    ttft_s: Array
+    tpot_s: Array
+    alone_s: Array
+    """A step of answers alone."""
 
 
 class _Speed(NamedTuple):
@@ -94,6 +120,7 @@ def foresee(
     slo: Slo,
     now_s: float,
     cached_tokens: Sequence[int] = (),
+    errors: EngineErrors | None = None,
 ) -> Foreseen:
     """What this request would meet on each of these engines, and do to others there.
 
@@ -102,6 +129,7 @@ def foresee(
         loads: what is known of each beyond its state.
         now_s: by the clock that the engines' times are of.
         cached_tokens: of its prompt, what each has already and need not compute; empty: nothing.
+        errors: of what was foreseen of each before, by which this is corrected; None: not at all.
     """
     crowd = crowd_of(engines, loads)
     age_s = np.maximum(now_s - crowd.announced_at_s, 0.0)
@@ -130,25 +158,32 @@ def foresee(
     attention_s = speeds.per_attention_work_s * own_tokens * (prompt_tokens - REFERENCE_PROMPT_TOKENS) / 2
     computed_s = np.maximum(_prefill_s(crowd, speed, ahead_tokens + own_tokens) + attention_s, speed.decode_s)
     computed_s = computed_s / (1.0 - taken)
-    ttft_s = crowd.in_flight_s + computed_s + _generations_until_room(crowd, ask) * ask.output_tokens * alone_s
+    room_s = _generations_until_room(crowd, ask) * ask.output_tokens * alone_s
+    presumed_ttft_s = crowd.in_flight_s + computed_s + room_s
+    correction = _UNCORRECTED if errors is None else _correction_by(errors)
+    ttft_s = correction.ttft_factor * presumed_ttft_s
 
     arriving_tokens_per_s = crowd.arriving_tokens_per_s.sum(axis=0)
     busy = arriving_tokens_per_s / speed.rate
     backlog_s = np.maximum(kept_in_all / speed.rate - age_s, 0.0)
-    tpot_s = _tpot_s(
-        speed, ask, alone_s, _pace_s(crowd, alone_s, own_pace_s), arriving_tokens_per_s, backlog_s - ttft_s
-    )
+    pace_s = _pace_s(crowd, alone_s, own_pace_s)
+    free_s = _free_s(speed, alone_s, arriving_tokens_per_s)
+    paced_share = _within(backlog_s - ttft_s, pace_s * ask.output_tokens)
+    presumed_tpot_s = _tpot_s(free_s, pace_s, paced_share)
+    tpot_s = presumed_tpot_s if errors is None else _tpot_s(correction.tpot_factor * free_s, pace_s, paced_share)
     slowed = np.maximum(1.0 - speed.joint_rate / speed.rate, 0.0) * np.minimum(busy, MOST_BUSY)
     due_share = (np.cumsum(crowd.tokens_by_due, axis=0) / EDGES_S).max(axis=0) / speed.rate
     return Foreseen(
         ttft_s=ttft_s,
         tpot_s=tpot_s,
-        p_met=_p_met(slo, ask, ttft_s, tpot_s, alone_s, age_s),
+        p_met=_p_met(slo, ask, _Answer(ttft_s, tpot_s, alone_s), age_s, correction.ttft_deviation),
         others_broken=_others_broken(crowd, kept_by_fate, np.maximum(kept_with_own - own_by_due, 0.0)),
         delay_s=own_tokens / speed.joint_rate + slowed * ask.output_tokens * tpot_s,
         backlog_s=backlog_s,
         arriving_per_s=crowd.arriving_per_s,
         pressure=np.minimum(np.maximum(due_share, busy), 1.0),
+        ttft_factor=ttft_s / presumed_ttft_s,
+        tpot_factor=tpot_s / presumed_tpot_s,
     )
 
 
@@ -164,6 +199,23 @@ def kept_tokens(tokens_by_due: Array, rate: Array) -> Array:
     kept: Array = summed + np.minimum(left, 0.0)
     kept[..., 1:, :] -= kept[..., :-1, :].copy()
     return np.maximum(kept, 0.0)
+
+
+_UNCORRECTED = _Correction(1.0, TTFT_DEVIATION, 1.0)
+
+
+def _correction_by(errors: EngineErrors) -> _Correction:
+    """The less the errors scatter, the more of their mean; and times to first token are never thought surer than they would be."""
+    return _Correction(
+        ttft_factor=_told(errors.ttft_factor, errors.ttft_deviation),
+        ttft_deviation=np.maximum(errors.ttft_deviation, TTFT_DEVIATION),
+        tpot_factor=_told(errors.tpot_factor, errors.tpot_deviation),
+    )
+
+
+def _told(factor: Array, deviation: Array) -> Array:
+    told: Array = factor ** (1.0 / (1.0 + (deviation / TELLING_DEVIATION) ** 2))
+    return told
 
 
 def _caution(crowd: Crowd, age_s: Array, now_s: float) -> Array:
@@ -228,20 +280,26 @@ def _prefill_s(crowd: Crowd, speed: _Speed, tokens: Array) -> Array:
     return np.asarray(np.maximum(soonest_s, paced_s))
 
 
-def _tpot_s(
-    speed: _Speed, ask: Ask, alone_s: Array, pace_s: Array, arriving_tokens_per_s: Array, backlog_after_s: Array
-) -> Array:
-    """At the pace for as long as prompts wait, then as much slower than alone as prompts come, but never behind the pace."""
+def _free_s(speed: _Speed, alone_s: Array, arriving_tokens_per_s: Array) -> Array:
+    """A token's time where no prompt waits: as much longer than a step of answers alone as prompts keep coming."""
     per_token_s = (speed.beside_s[3] - speed.beside_s[2]) / _SPANS_TOKENS[2]
-    busy = np.minimum(arriving_tokens_per_s * per_token_s, MOST_BUSY)
-    free_s = np.minimum(alone_s / (1.0 - busy), pace_s)
-    paced_share = _within(backlog_after_s, pace_s * ask.output_tokens)
+    return np.asarray(alone_s / (1.0 - np.minimum(arriving_tokens_per_s * per_token_s, MOST_BUSY)))
+
+
+def _tpot_s(free_s: Array, pace_s: Array, paced_share: Array) -> Array:
+    """At the pace for as long as prompts wait, then as it can be, but never behind the pace."""
+    free_s = np.minimum(free_s, pace_s)
     return np.asarray(free_s + paced_share * (pace_s - free_s))
 
 
-def _p_met(slo: Slo, ask: Ask, ttft_s: Array, tpot_s: Array, alone_s: Array, age_s: Array) -> Array:
-    """That all targets are kept. Lens lengthens no step beyond what the TPOT target allows: it is broken where answers alone break it."""
-    off_s = np.hypot(TTFT_DEVIATION * ttft_s, UNSEEN_SHARE * age_s)
+def _p_met(slo: Slo, ask: Ask, answer: _Answer, age_s: Array, deviation: float | Array) -> Array:
+    """That all targets are kept. Lens lengthens no step beyond what the TPOT target allows: it is broken where answers alone break it.
+
+    Args:
+        deviation: of a time to first token, relative.
+    """
+    ttft_s, tpot_s, alone_s = answer
+    off_s = np.hypot(deviation * ttft_s, UNSEEN_SHARE * age_s)
     p_met = np.ones_like(ttft_s)
     if slo.ttft_s is not None:
         p_met = p_met * _normal((slo.ttft_s - ttft_s) / off_s)
@@ -249,7 +307,7 @@ def _p_met(slo: Slo, ask: Ask, ttft_s: Array, tpot_s: Array, alone_s: Array, age
         p_met = p_met * _normal(np.log(slo.tpot_s / alone_s) / TPOT_DEVIATION)
     if slo.e2e_s is not None:
         e2e_s = ttft_s + (ask.output_tokens - 1) * tpot_s
-        p_met = p_met * _normal((slo.e2e_s - e2e_s) / np.hypot(off_s, TTFT_DEVIATION * e2e_s))
+        p_met = p_met * _normal((slo.e2e_s - e2e_s) / np.hypot(off_s, deviation * e2e_s))
     return p_met
 
 

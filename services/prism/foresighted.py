@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from services.prism.calibration import Errors
 from services.prism.dispatches import Load
 from services.prism.foresee import REFERENCE_TPOT_S, REFERENCE_TTFT_S, Foreseen, foresee
 from services.prism.policy import Pick, Question, Reason, Refusal, at
@@ -39,6 +40,7 @@ def foresighted(question: Question) -> Pick | Refusal:
         question.slo,
         question.now_s,
         question.cached_tokens,
+        question.errors,
     )
     costs = _costs(foreseen, question.slo)
     if _is_better_refused(question, foreseen):
@@ -46,7 +48,15 @@ def foresighted(question: Question) -> Pick | Refusal:
         return Refusal(retry_after_s, hopeless=_is_hopeless(question))
     index, reason = _pick(question, costs, foreseen.p_met)
     ttft_s, tpot_s, p_met = foreseen.ttft_s[index], foreseen.tpot_s[index], foreseen.p_met[index]
-    return Pick(index, reason, float(ttft_s), float(tpot_s), float(p_met), _best_other(foreseen.p_met, index))
+    return Pick(
+        index,
+        reason,
+        float(ttft_s),
+        float(tpot_s),
+        float(p_met),
+        _best_other(foreseen.p_met, index),
+        Errors(ttft_factor=float(foreseen.ttft_factor[index]), tpot_factor=float(foreseen.tpot_factor[index])),
+    )
 
 
 def _is_better_refused(question: Question, foreseen: Foreseen) -> bool:

@@ -50,9 +50,11 @@ class Hindsight:
         ttft_s = None
         if account.ttft_s is not None and account.sent_s is not None:
             ttft_s = account.ttft_s - account.sent_s
-        self.calibration.note(
-            route.engine, route.predicted_ttft_s, ttft_s, route.predicted_tpot_s, account.tpot_s, route.correction
-        )
+        # What was foreseen with next to nothing known of the engine says nothing of how it is foreseen later.
+        if route.model_known:
+            self.calibration.note(
+                route.engine, route.predicted_ttft_s, ttft_s, route.predicted_tpot_s, account.tpot_s, route.correction
+            )
         # An answer that ignores its end says nothing of where it would have been.
         if ending.output_tokens is not None and ending.finish_reason in ("stop", "length") and not intake.ignore_eos:
             client, cut = intake.standing.tenant, ending.finish_reason == "length"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
+from services.prism.calibration import UNCORRECTED, EngineErrors, Errors
 from services.prism.dispatches import Load
 from services.prism.fleet import EngineView
 from services.prism.prompt_size import Ask
@@ -40,6 +41,8 @@ class Question(NamedTuple):
     """By the clock that the engines' times are of."""
     cached_tokens: Sequence[int] = ()
     """Of the request's prompt, by engine, what need not be computed there; empty: nothing anywhere."""
+    errors: EngineErrors | None = None
+    """Of predictions, by engine, as they have shown; None where nobody has looked."""
 
 
 class Pick(NamedTuple):
@@ -53,6 +56,8 @@ class Pick(NamedTuple):
     p_met: float | None = None
     best_other_p_met: float | None = None
     """Of the engines not taken."""
+    correction: Errors = UNCORRECTED
+    """Whose factors are in the predictions."""
 
 
 class Refusal(NamedTuple):

@@ -1,17 +1,18 @@
 """Which engine gets a request: filter the fleet, let a policy pick from what is left."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
 
-from services.prism.calibration import UNCORRECTED, Errors
+from services.prism.calibration import UNCORRECTED, EngineErrors, Errors
 from services.prism.dispatches import NO_LOAD, Load
 from services.prism.fleet import EngineView, Fleet
 from services.prism.foresighted import foresighted
 from services.prism.policy import Policy, Question, Reason, Refusal, at
 from services.prism.prompt_size import Ask
 from shared.errors import NotFound, Overloaded, Unavailable
+from shared.forecast import ModelHealth
 from shared.headers import SHOULD_RETRY
 from shared.slo import Slo
 
@@ -39,6 +40,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """The same of the engine but this one where it was most probable; None where there was no other."""
     correction: Errors = UNCORRECTED
     """The predictions are what was foreseen times its factors."""
+    model_known: bool = True
+    """Whether the engine's step model was learned well enough for its predictions to be judged."""
     state_age_s: float | None = None
     """Of what was known of the engine's load."""
     cached_tokens: int = 0
@@ -57,6 +60,7 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     tried: frozenset[str] = frozenset(),
     policy: Policy = foresighted,
     cached_blocks: Mapping[str, int] = MappingProxyType({}),
+    errors_of: Callable[[Sequence[str]], EngineErrors] | None = None,
 ) -> Route:
     """The engine for this request.
 
@@ -67,6 +71,7 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
         tried: engines that have failed this request already.
         policy: what picks from the engines that may have it; with stale loads all pick alike.
         cached_blocks: by engine, how many of the prompt's first blocks it has.
+        errors_of: what is known of the predictions for these engines, which are corrected by it; None: nothing.
 
     Raises:
         NotFound: no engine of the fleet has the model.
@@ -80,7 +85,8 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     cached_tokens: Sequence[int] = ()
     if cached_blocks:
         cached_tokens = [ask.tokens_of(cached_blocks.get(engine.state.engine, 0)) for engine in engines]
-    pick = policy(Question(engines, of_engines, ask, slo, draw, turn, fleet.now_s, cached_tokens))
+    errors = None if errors_of is None else errors_of([engine.state.engine for engine in engines])
+    pick = policy(Question(engines, of_engines, ask, slo, draw, turn, fleet.now_s, cached_tokens, errors))
     if isinstance(pick, Refusal):
         raise _overloaded(pick)
     return Route(
@@ -91,6 +97,8 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
         predicted_tpot_s=pick.tpot_s,
         p_met=pick.p_met,
         best_other_p_met=pick.best_other_p_met,
+        correction=pick.correction,
+        model_known=engines[pick.place].health not in (ModelHealth.COLD, ModelHealth.WARMING),
         state_age_s=engines[pick.place].state_age_s(fleet.now_s),
         cached_tokens=cached_tokens[pick.place] if cached_tokens else 0,
     )

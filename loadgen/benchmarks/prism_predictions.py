@@ -1,0 +1,266 @@
+"""How far prism's predictions can be trusted on a real system: times and chances told at dispatch beside what clients then saw.
+
+Prism, lenses, forecaster, NATS and Redis as they are; the engines are emulated GPUs of three kinds, in stretched time, so that the
+two cores of a small machine have time to spare. A first load, which does not count, lets everybody learn; then requests of mixed
+sizes arrive at random at half of what the engines can keep promises to. Predicted times are those of prism's headers.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import aiohttp
+import msgspec
+import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
+
+from infra.native.ports import free_ports
+from infra.native.system import NativeSystem
+from loadgen.arguments import positive_float
+from loadgen.client import Client, open_session
+from loadgen.engines import read_counted_engines, read_model
+from loadgen.experiments.live_loads import Clients, LiveLoad
+from loadgen.lag import LagMeter
+from loadgen.load import Settings
+from loadgen.open_loop import send_all
+from loadgen.outcome import Outcome
+from loadgen.reliability import BINS, reliability
+from loadgen.report import Report, make_report
+from loadgen.validate.loads import Lengths
+from loadgen.workload import TrafficClass
+from shared.slo import Slo
+
+PROFILES = ("h100-llama3.1-8b", "a100-llama3.1-8b", "2xa6000-llama3.1-8b")
+CLIENTS = (
+    Clients(
+        TrafficClass(slo=Slo(name="question", ttft_s=0.5, tpot_s=0.04), share=0.3),
+        prompts=Lengths(p50=200, p90=600, most=1500),
+        outputs=Lengths(p50=200, p90=450, most=600),
+    ),
+    # Percentiles of AzureLLMInferenceTrace_conv (Azure/AzurePublicDataset, CC-BY-4.0).
+    Clients(
+        TrafficClass(slo=Slo(name="chat", ttft_s=0.8, tpot_s=0.04), share=0.5),
+        prompts=Lengths(p50=1020, p90=2734, most=4000),
+        outputs=Lengths(p50=129, p90=424, most=600),
+    ),
+    Clients(
+        TrafficClass(slo=Slo(name="summary", ttft_s=3.0, tpot_s=0.06), share=0.2),
+        prompts=Lengths(p50=2500, p90=4000, most=6000),
+        outputs=Lengths(p50=150, p90=300, most=600),
+    ),
+)
+CAPACITY_PER_S = 17.0
+"""At which 90 % of these requests keep their promises, with these engines, in the simulator."""
+LOAD = 0.5
+TIME_SCALE = 3.0
+WARM_UP_SEED, SEED = 1, 2
+TIMEOUT_S = 120.0
+READY_WITHIN_S = 120.0
+PROMISES, FORGONE, REGRETTED = (
+    "prism_promises_total",
+    "prism_forgone_promises_total",
+    "prism_regretted_promises_total",
+)
+
+
+class Times(NamedTuple):
+    """Of one latency: how what came compares with what was foreseen."""
+
+    error_p50: float
+    """Median of |actual − predicted| ÷ actual."""
+    ratio_p10: float
+    ratio_p50: float
+    """Of actual ÷ predicted: what is above 1 was foreseen too short."""
+    ratio_p90: float
+    actual_p50_ms: float
+
+
+class _Sent(NamedTuple):
+    report: Report
+    promises: Mapping[str, float]
+    """By metric of prism, what was added to it."""
+
+
+def measure_predictions(
+    *, seconds: float, warm_up_s: float, load: float = LOAD, time_scale: float = TIME_SCALE
+) -> Mapping[str, object]:
+    """All figures of the predictions.
+
+    Args:
+        seconds: for which requests arrive that count.
+        warm_up_s: and before these, those that do not.
+        load: in capacities.
+        time_scale: so many times longer take the engines' steps.
+    """
+    rate_per_s = load * CAPACITY_PER_S
+    settings = {"ENGINE_TIME_SCALE": str(time_scale)}
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        NativeSystem(Path(directory), free_ports(), profiles=PROFILES, settings=settings) as system,
+    ):
+        system.ready(READY_WITHIN_S)
+        sent = asyncio.run(_send(system.url, rate_per_s, warm_up_s, seconds, time_scale))
+    return {**figures(sent.report.scored), **_shares(sent.promises), **_circumstances(sent.report, load)}
+
+
+async def _send(url: str, rate_per_s: float, warm_up_s: float, seconds: float, time_scale: float) -> _Sent:
+    async with open_session() as session:
+        model = await read_model(session, url)
+        await _run(session, url, model, LiveLoad(CLIENTS, warm_up_s / time_scale, time_scale), rate_per_s, WARM_UP_SEED)
+        before = await _promises(session, url)
+        load = LiveLoad(CLIENTS, seconds / time_scale, time_scale)
+        report = await _run(session, url, model, load, rate_per_s, SEED)
+        after = await _promises(session, url)
+    return _Sent(report, {name: after[name] - before[name] for name in after})
+
+
+async def _run(
+    session: aiohttp.ClientSession, url: str, model: str, load: LiveLoad, rate_per_s: float, seed: int
+) -> Report:
+    requests = load.draw(rate_per_s, seed)
+    settings = Settings(
+        url=url,
+        model=model,
+        requests=len(requests),
+        seed=seed,
+        timeout_s=TIMEOUT_S,
+        rate_per_s=rate_per_s,
+        trace="lognormal lengths",
+        ignore_eos=True,
+        classes=tuple(kind.traffic for kind in load.clients),
+        time_scale=load.time_scale,
+        say_class=False,
+        chat=False,
+    )
+    before = await read_counted_engines(session, url)
+    started_at_s = time.monotonic()
+    client = Client(
+        session,
+        url,
+        model,
+        started_at_s=started_at_s,
+        timeout_s=TIMEOUT_S * load.time_scale,
+        say_class=settings.say_class,
+        chat=settings.chat,
+    )
+    async with LagMeter() as meter:
+        outcomes = await send_all(requests, client.send, lambda _outcome: None, started_at_s=started_at_s)
+        own_load = meter.read()
+    duration_s = time.monotonic() - started_at_s
+    after = await read_counted_engines(session, url)
+    return make_report(settings, outcomes, after, (), duration_s, own_load, before)
+
+
+async def _promises(session: aiohttp.ClientSession, url: str) -> Mapping[str, float]:
+    """Prism's counts of promises, over all their labels."""
+    async with session.get(f"{url}/metrics", raise_for_status=True) as response:
+        page = await response.text()
+    samples = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+    return {
+        name: sum(sample.value for sample in samples if sample.name == name) for name in (PROMISES, FORGONE, REGRETTED)
+    }
+
+
+def figures(outcomes: Sequence[Outcome]) -> Mapping[str, object]:
+    """What the predictions of a run are worth."""
+    well = [outcome for outcome in outcomes if outcome.problem is None]
+    ttft, tpot = _ttft(well), _tpot(well)
+    believed = reliability((outcome.p_met, outcome.attained) for outcome in outcomes)
+    return {
+        "ttft_mape": None if ttft is None else ttft.error_p50,
+        "tpot_mape": None if tpot is None else tpot.error_p50,
+        "brier": None if believed is None else round(believed.brier, 5),
+        "reliability": []
+        if believed is None
+        else [
+            {
+                "p_met": [tenth / BINS, (tenth + 1) / BINS],
+                "requests": each.count,
+                "foreseen": round(each.foreseen, 4),
+                "met": round(each.kept * each.count),
+            }
+            for tenth, each in believed.bins.items()
+        ],
+        "predicted_requests": sum(outcome.predicted_ttft_s is not None for outcome in well),
+        "requests": len(outcomes),
+        "ended_well": len(well),
+        "attainment": round(sum(outcome.attained for outcome in outcomes) / len(outcomes), 4),
+        "predictions": [
+            {"engine": engine, "slo_class": slo_class, "requests": len(members), **_told(members)}
+            for (engine, slo_class), members in _groups(well)
+        ],
+    }
+
+
+def _groups(outcomes: Sequence[Outcome]) -> Iterator[tuple[tuple[str, str], Sequence[Outcome]]]:
+    """All, each engine's, each class's."""
+    yield ("all", "all"), outcomes
+    for engine in sorted({outcome.engine or "none" for outcome in outcomes}):
+        yield (engine, "all"), [outcome for outcome in outcomes if outcome.engine == engine]
+    for name in sorted({outcome.request.slo.name for outcome in outcomes}):
+        yield ("all", name), [outcome for outcome in outcomes if outcome.request.slo.name == name]
+
+
+def _told(outcomes: Sequence[Outcome]) -> Mapping[str, object]:
+    return {
+        name: None if times is None else times._asdict()
+        for name, times in (("ttft", _ttft(outcomes)), ("tpot", _tpot(outcomes)))
+    }
+
+
+def _ttft(outcomes: Iterable[Outcome]) -> Times | None:
+    return _times((outcome.predicted_ttft_s, outcome.ttft_s) for outcome in outcomes)
+
+
+def _tpot(outcomes: Iterable[Outcome]) -> Times | None:
+    return _times((outcome.predicted_tpot_s, outcome.tpot_s) for outcome in outcomes)
+
+
+def _times(pairs: Iterable[tuple[float | None, float | None]]) -> Times | None:
+    """Of a latency as foreseen and as it came; None where there are no such pairs."""
+    known = [(predicted_s, actual_s) for predicted_s, actual_s in pairs if predicted_s and actual_s]
+    if not known:
+        return None
+    predicted_s, actual_s = np.array(known).T
+    error = float(np.median(np.abs(actual_s - predicted_s) / actual_s))
+    p10, p50, p90 = (round(ratio, 4) for ratio in np.percentile(actual_s / predicted_s, (10, 50, 90)).tolist())
+    return Times(
+        error_p50=round(error, 4),
+        ratio_p10=p10,
+        ratio_p50=p50,
+        ratio_p90=p90,
+        actual_p50_ms=round(1e3 * float(np.median(actual_s)), 3),
+    )
+
+
+def _shares(promises: Mapping[str, float]) -> Mapping[str, float | None]:
+    """Of all promises, as many are expected to have been kept by other picks; None where there were none."""
+    made = promises[PROMISES]
+    forgone, regretted = (round(promises[name] / made, 5) if made else None for name in (FORGONE, REGRETTED))
+    return {"forgone_share": forgone, "regretted_share": regretted}
+
+
+def _circumstances(report: Report, load: float) -> Mapping[str, object]:
+    return {
+        "prediction_load": load,
+        "prediction_rate_per_s": report.settings.rate_per_s,
+        "prediction_time_scale": report.settings.time_scale,
+        "prediction_engines": list(PROFILES),
+        "prediction_overloads": list(report.overloads),
+        "prediction_lateness": [msgspec.structs.asdict(each) for each in report.lateness],
+        "prediction_own_load": None if report.own_load is None else msgspec.structs.asdict(report.own_load),
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What can be told to `measure_predictions`."""
+    parser.add_argument("--predict-s", type=positive_float, default=240.0, help="of load that counts (%(default)s)")
+    parser.add_argument("--predict-warm-up-s", type=positive_float, default=60.0, help="of load before (%(default)s)")
+    parser.add_argument("--predict-load", type=positive_float, default=LOAD, help="in capacities (%(default)s)")
+    parser.add_argument(
+        "--predict-time-scale", type=positive_float, default=TIME_SCALE, help="of the engines' steps (%(default)s)"
+    )
