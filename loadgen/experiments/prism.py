@@ -18,7 +18,7 @@ from loadgen.experiments.prism_loads import (
     ENGINES,
     LINES,
     REGRETTED,
-    SEVERAL_LINES,
+    SEVERAL,
     SMOKED,
     WORKLOADS,
     Line,
@@ -52,7 +52,7 @@ CONTENDERS = ("least-requests", "weighted-least-requests", "least-tokens", "weig
 
 def policies(line: Line) -> Sequence[str]:
     """That are compared at a load."""
-    if line in SEVERAL_LINES:
+    if line.replicas == SEVERAL:
         return *CONTENDERS, OURS
     return *REACTIVE, OURS, ORACLE
 
@@ -99,9 +99,10 @@ def run(options: argparse.Namespace, console: Console) -> None:
     to = options.rows or (SMOKE_ROWS if options.smoke else ROWS)
     of_regret = to.with_stem(f"{to.stem}-regret")
     lines, regretted = (SMOKED, SMOKED[1:2]) if options.smoke else (LINES, REGRETTED)
-    planned = [cell(line, policy, options.traces, arriving_s) for line in lines for policy in policies(line)]
+    lasting_s = {line.key: arriving_s * (1.0 if options.smoke else line.workload.times_as_long) for line in lines}
+    planned = [cell(line, policy, options.traces, lasting_s[line.key]) for line in lines for policy in policies(line)]
     rows = run_resumable(planned, seeds, to, console, resume=options.resume, anew=options.anew)
-    looked_into = [cell(line, OURS, options.traces, arriving_s) for line in regretted]
+    looked_into = [cell(line, OURS, options.traces, lasting_s[line.key]) for line in regretted]
     is_known = options.resume and OURS not in options.anew
     regret = regrets(looked_into, seeds, decisions, of_regret, console, resume=is_known)
     console.print(f"rows: {to}, {of_regret}", markup=False, highlight=False)
@@ -118,13 +119,20 @@ def tell_capacities(options: argparse.Namespace, console: Console) -> None:
         BadTrace: of the traces.
     """
     seeds = range(CAPACITY_SEEDS.start, CAPACITY_SEEDS.start + (options.seeds or len(CAPACITY_SEEDS)))
-    arriving_s = options.seconds or CAPACITY_ARRIVING_S
+    shortest_s = options.seconds or CAPACITY_ARRIVING_S
     for workload in WORKLOADS:
         if workload.name in options.find_capacity:
             found = find_capacity(
                 workload,
                 lambda line: [
-                    cell(line, policy, options.traces, arriving_s, line.workload.capacity_by) for policy in REACTIVE
+                    cell(
+                        line,
+                        policy,
+                        options.traces,
+                        shortest_s * line.workload.times_as_long,
+                        line.workload.capacity_by,
+                    )
+                    for policy in REACTIVE
                 ],
                 seeds,
                 console,

@@ -32,6 +32,8 @@ class Workload(NamedTuple):
     capacity_by: str = BY_BUDGET
     """The planner under which it does."""
     delay_s: float = PROMPT_S
+    times_as_long: float = 1.0
+    """For so many times as long requests arrive: where queues are to be what they come to be, and not what they begin as."""
     slows: bool = False
     """Whether the fastest engine slows in mid-run, without a word."""
 
@@ -75,7 +77,7 @@ class Line(NamedTuple):
 CONVERSATION = Workload("conversation", "conversation", 22.2)
 CODE = Workload("code", "code", 18.6)
 MIXED = Workload("mixed", "mixed", 12.4)
-HARD = Workload("hard", "three classes", 18.5, capacity_by=BY_LENS, delay_s=LATE_S, slows=True)
+HARD = Workload("hard", "three classes", 14.5, capacity_by=BY_LENS, delay_s=LATE_S, times_as_long=6.0, slows=True)
 WORKLOADS: Sequence[Workload] = (CONVERSATION, CODE, MIXED, HARD)
 
 EASY_LINES: Sequence[Line] = tuple(

@@ -31,7 +31,7 @@ model in virtual time; the step model is *learned*, from cold in each run. Four 
 two times two A6000 (the profiles of the emulated engine, no straight lines, with the noise of step logs). Each batches as lens does.
 
 Attainment: requests that met both targets (TTFT and TPOT) ÷ requests offered, in %, mean over seeds {{seeds}} with its 95 % interval;
-refused ones count against. Poisson arrivals for {{arriving_s:g}} s. Conversation, code and mixed classes are those of
+refused ones count against. Poisson arrivals for {{arriving_s:g}} s, in the hard case for {{hard_s:g}} s. Conversation, code and mixed classes are those of
 [the floor](floor.md), their telemetry {1e3 * PROMPT_S:g} ms old. Every workload comes at so many times its capacity, which is where the best policy that
 reacts to load attains 90 %, over engines with a fixed budget ({BY_BUDGET}) in order of arrival; that was found with other seeds.
 
@@ -125,7 +125,11 @@ def page(rows: Sequence[Row], regrets: Sequence[Regret], arriving_s: float) -> s
     several = [row for row in _of(rows, [*compared, *SEVERAL_LINES]) if row.router_policy in policies]
     return "".join(
         (
-            HEAD.format(seeds=f"{seeds[0]} to {seeds[-1]}", arriving_s=arriving_s),
+            HEAD.format(
+                seeds=f"{seeds[0]} to {seeds[-1]}",
+                arriving_s=arriving_s,
+                hard_s=arriving_s * HARD_LINES[0].workload.times_as_long,
+            ),
             claims_table(claims(rows)),
             *(
                 EASY,
