@@ -11,8 +11,8 @@ from services.lens.admission import (
     output_limit_tokens,
     queue_wait_s,
 )
-from services.lens.plan import PlanLimits
 from services.lens.load import Load
+from services.lens.plan import PlanLimits
 from shared.errors import ApiError, BadRequest, NotFound, Overloaded
 from tests.unit.lens.builders import engine_info, model
 
