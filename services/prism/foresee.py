@@ -237,7 +237,8 @@ def _prefill_s(crowd: Crowd, speed: _Speed, tokens: Array) -> Array:
     """
     at_once_s = _beside_s(tokens, speed.beside_s)
     most_s = np.maximum(MOST_GAP_PACES * speed.pace_s - speed.decode_s, speed.beside_s[0])
-    soonest_s = at_once_s + speed.decode_s * np.ceil(at_once_s / most_s)
+    steps = np.maximum(np.ceil(at_once_s / most_s), 1.0)  # on an idle engine too, where there is no pace
+    soonest_s = at_once_s + speed.decode_s * steps
     lent_s = np.minimum(speed.decode_s / np.maximum(speed.pace_s - speed.decode_s, LEAST_S), 10.0) * crowd.credit_s
     paced_s = tokens / speed.rate - lent_s
     return np.asarray(np.maximum(soonest_s, paced_s))
