@@ -50,5 +50,5 @@ def test_totals_are_what_is_on_its_way_and_end_at_nothing(history: list[tuple[st
         expected = Pending.of(own for own, _ in on_its_way.values())
         assert reservations.totals.get("e", NOTHING) == expected
     # Every router may be dead by now, and nothing have been heard of.
-    reservations.settle("e", (), now_s + RESERVATION_LIFETIME_S)
+    reservations.settle("e", (), now_s + RESERVATION_LIFETIME_S + 1)
     assert not reservations.totals
