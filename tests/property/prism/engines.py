@@ -1,6 +1,7 @@
 """Engines, what is on its way to them, and requests, of any kind that there could be."""
 
 import math
+from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
@@ -119,7 +120,7 @@ ANY_COEFFICIENT_S = st.sampled_from((0.0, 1e-12, 1e-3, 1e3))
 @st.composite
 def absurd_engines(draw: st.DrawFn, name: str = "z") -> EngineView:
     """Nobody has such an engine; but anybody may announce one."""
-    counts = {
+    counts: dict[str, Any] = {
         field: draw(ANY_COUNT)
         for field in (
             *("max_context_tokens", "max_running", "step_tokens", "least_prefill_tokens"),
@@ -127,7 +128,7 @@ def absurd_engines(draw: st.DrawFn, name: str = "z") -> EngineView:
             *("decode_seqs", "prefill_seqs", "kv_tokens", "waiting_requests", "waiting_prefill_tokens"),
         )
     }
-    times_ms = {field: draw(ANY_TIME_MS) for field in ("step_target_ms", "credit_ms", "in_flight_ms")}
+    times_ms: dict[str, Any] = {field: draw(ANY_TIME_MS) for field in ("step_target_ms", "credit_ms", "in_flight_ms")}
     state = EngineState(
         engine=name,
         url="",

@@ -90,7 +90,9 @@ def test_a_prompt_waits_for_what_is_due_before_it_and_for_nothing_else(
     interval: int, ttft_s: float | None, share: float
 ) -> None:
     slo = Slo(ttft_s=ttft_s)
-    behind_s = seen(flat(**ANSWERS, **waiting(1, 1600, interval)), slo=slo).ttft_s - seen(flat(**ANSWERS), slo=slo).ttft_s
+    behind_s = (
+        seen(flat(**ANSWERS, **waiting(1, 1600, interval)), slo=slo).ttft_s - seen(flat(**ANSWERS), slo=slo).ttft_s
+    )
     assert behind_s == pytest.approx(share * 1600 / RATE, abs=0.005)
 
 
@@ -109,7 +111,7 @@ def test_what_was_sent_and_is_not_seen_yet_counts_like_what_waits() -> None:
 def test_since_its_state_was_written_an_engine_has_worked_on_what_waits() -> None:
     behind_s = [seen(flat(**ANSWERS, **waiting(2, 3000), state_age_s=age_s)).ttft_s for age_s in (0.0, 0.1, 0.9)]
     assert behind_s[0] - behind_s[1] == pytest.approx(0.1)
-    assert behind_s[2] == pytest.approx(seen(flat(**ANSWERS)).ttft_s)
+    assert behind_s[2] == pytest.approx(seen(flat(**ANSWERS)).ttft_s, rel=0.01)
 
 
 def test_what_comes_and_is_due_earlier_takes_its_share_of_the_time() -> None:
