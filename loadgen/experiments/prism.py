@@ -38,7 +38,7 @@ from services.prism.policies import POLICIES
 
 ROWS, SMOKE_ROWS = Path("runs/exp-prism.jsonl"), Path("runs/exp-prism-smoke.jsonl")
 PAGE = Path("docs/results/prism.md")
-SEEDS, SMOKE_SEEDS = 3, 2
+SEEDS, SMOKE_SEEDS = 2, 2
 ARRIVING_S, SMOKE_ARRIVING_S = 20.0, 3.0
 DECISIONS, SMOKE_DECISIONS = 3, 1
 """Whose regret is worked out, a seed of a load: six runs each."""

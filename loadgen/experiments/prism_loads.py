@@ -81,13 +81,13 @@ HARD = Workload("hard", "three classes", 14.5, capacity_by=BY_LENS, delay_s=LATE
 WORKLOADS: Sequence[Workload] = (CONVERSATION, CODE, MIXED, HARD)
 
 EASY_LINES: Sequence[Line] = tuple(
-    Line(workload, times) for workload in (CONVERSATION, CODE, MIXED) for times in (IDLE, LIGHT, CAPACITY, OVER)
+    Line(workload, times) for workload in (CONVERSATION, CODE, MIXED) for times in (IDLE, CAPACITY, OVER)
 )
 SEVERAL_LINES: Sequence[Line] = tuple(Line(workload, OVER, SEVERAL) for workload in (CONVERSATION, CODE, MIXED))
 """Beside those of one router at that rate."""
 HARD_LINES: Sequence[Line] = tuple(
     Line(HARD, times, replicas) for replicas in (ONE, SEVERAL) for times in (LIGHT, CAPACITY, OVER)
 )
-LINES: Sequence[Line] = (*EASY_LINES, *SEVERAL_LINES, *HARD_LINES)
+LINES: Sequence[Line] = (*HARD_LINES, *EASY_LINES, *SEVERAL_LINES)
 REGRETTED: Sequence[Line] = (Line(HARD, CAPACITY), Line(HARD, OVER))
-SMOKED: Sequence[Line] = (Line(MIXED, LIGHT), *(Line(HARD, CAPACITY, replicas) for replicas in (ONE, SEVERAL)))
+SMOKED: Sequence[Line] = (Line(MIXED, CAPACITY), *(Line(HARD, CAPACITY, replicas) for replicas in (ONE, SEVERAL)))

@@ -46,7 +46,7 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 state.kv_tokens,
                 state.prefill_seqs + state.waiting_requests,
                 max(state.max_running, 1),
-                state.step_tokens,
+                max(state.step_tokens, 1),
                 max(state.least_prefill_tokens, 1),
                 state.step_target_ms / 1e3,
                 state.credit_ms / 1e3,

@@ -53,8 +53,8 @@ _CHUNKS_TOKENS: Array = np.array(CHUNKS_TOKENS, np.float64)[:, np.newaxis]
 _SPANS_TOKENS: Array = _CHUNKS_TOKENS[1:] - _CHUNKS_TOKENS[:-1]
 _SPANS_S: Array = EDGES_S - BEGIN_S
 _MIDDLES_S: Array = (BEGIN_S + EDGES_S) / 2
-_SLOWER: Array = np.exp(TTFT_DEVIATION * np.array([-1.0, 1.0]))[:, np.newaxis, np.newaxis]
-"""Two ways that it may turn out, as likely each."""
+_FATES: Array = 1.0 + TTFT_DEVIATION * np.array([-1.0, 1.0])[:, np.newaxis, np.newaxis]
+"""So many times as fast things may go, as likely each."""
 
 
 class Foreseen(NamedTuple):
@@ -147,7 +147,7 @@ def foresee(
     before = _within(given_s + age_s - BEGIN_S, _SPANS_S)
     own_by_due = own_tokens * ((before > 0.0) & (before < 1.0))
     kept_by_fate, kept_with_own = kept_tokens(
-        np.stack((crowd.tokens_by_due, crowd.tokens_by_due + own_by_due))[:, np.newaxis], speed.rate / _SLOWER
+        np.stack((crowd.tokens_by_due, crowd.tokens_by_due + own_by_due))[:, np.newaxis], speed.rate * _FATES
     )
     kept = kept_by_fate.mean(axis=0)
     kept_in_all = kept.sum(axis=0)
@@ -182,8 +182,8 @@ def foresee(
         backlog_s=backlog_s,
         arriving_per_s=crowd.arriving_per_s,
         pressure=np.minimum(np.maximum(due_share, busy), 1.0),
-        ttft_factor=ttft_s / presumed_ttft_s,
-        tpot_factor=tpot_s / presumed_tpot_s,
+        ttft_factor=correction.ttft_factor * np.ones_like(ttft_s),
+        tpot_factor=tpot_s / np.maximum(presumed_tpot_s, LEAST_S),
     )
 
 

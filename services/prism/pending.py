@@ -3,7 +3,9 @@
 import operator
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from functools import cached_property
+
+import msgspec
 
 from shared.engine_state import DUE_EDGES_S, DUE_INTERVALS
 
@@ -15,24 +17,26 @@ def interval_of(due_in_s: float) -> int:
     return bisect_left(DUE_EDGES_S, due_in_s)
 
 
-class Pending(NamedTuple):
-    """Counts by when a first token was due as the request was sent, in the intervals of `DUE_EDGES_S`, and of all intervals."""
+class Pending(msgspec.Struct, frozen=True, dict=True):
+    """Counts by when a first token was due as the request was sent, in the intervals of `DUE_EDGES_S`."""
 
     requests_by_due: tuple[int, ...] = _NONE
     prompt_tokens_by_due: tuple[int, ...] = _NONE
-    requests: int = 0
-    prompt_tokens: int = 0
 
-    @classmethod
-    def of_counts(cls, requests_by_due: Iterable[int], prompt_tokens_by_due: Iterable[int]) -> "Pending":
-        """With these counts."""
-        requests, tokens = tuple(requests_by_due), tuple(prompt_tokens_by_due)
-        return cls(requests, tokens, sum(requests), sum(tokens))
+    @cached_property
+    def requests(self) -> int:
+        """All of them."""
+        return sum(self.requests_by_due)
+
+    @cached_property
+    def prompt_tokens(self) -> int:
+        """Of all of them."""
+        return sum(self.prompt_tokens_by_due)
 
     @classmethod
     def of_totals(cls, totals: Sequence[int]) -> "Pending":
         """From both counts in one row."""
-        return cls.of_counts(totals[:DUE_INTERVALS], totals[DUE_INTERVALS:])
+        return cls(tuple(totals[:DUE_INTERVALS]), tuple(totals[DUE_INTERVALS:]))
 
     @classmethod
     def of(cls, requests: Iterable[tuple[int, int]]) -> "Pending":
@@ -41,7 +45,7 @@ class Pending(NamedTuple):
         for interval, prompt_tokens in requests:
             counts[interval] += 1
             tokens[interval] += prompt_tokens
-        return cls.of_counts(counts, tokens)
+        return cls(tuple(counts), tuple(tokens))
 
     def plus(self, other: "Pending") -> "Pending":
         """Those of both."""
@@ -56,9 +60,9 @@ class Pending(NamedTuple):
         return self._with(min, other)
 
     def _with(self, operation: Callable[[int, int], int], other: "Pending") -> "Pending":
-        return Pending.of_counts(
-            map(operation, self.requests_by_due, other.requests_by_due),
-            map(operation, self.prompt_tokens_by_due, other.prompt_tokens_by_due),
+        return Pending(
+            tuple(map(operation, self.requests_by_due, other.requests_by_due)),
+            tuple(map(operation, self.prompt_tokens_by_due, other.prompt_tokens_by_due)),
         )
 
 

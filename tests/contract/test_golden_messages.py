@@ -90,6 +90,11 @@ GOLDEN: list[tuple[Message, bytes]] = [
             kv_blocks_total=512,
             kv_block_tokens=16,
             kv_blocks_free=500,
+            prefill_tokens_by_due=(64, 0, 0, 0, 0, 0, 0, 32),
+            prefills_by_due=(2, 0, 0, 0, 0, 0, 0, 1),
+            arriving_tokens_per_s=(0.0, 12.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+            arriving_per_s=0.25,
+            credit_ms=20.5,
             admitted={"prism-1": 4},
             lateness_counts=(1200, 3),
             prefix_epoch="b00t-2",
@@ -102,7 +107,9 @@ GOLDEN: list[tuple[Message, bytes]] = [
             b'"hardware_class":"cpu","emulated":false,"announced_at_s":1000.5,"draining":false,"serving":true,'
             b'"max_context_tokens":2048,"max_running":16,"step_tokens":256,"step_target_ms":150.0,"least_prefill_tokens":16,"kv_blocks_total":512,'
             b'"kv_block_tokens":16,"kv_blocks_free":500,"decode_seqs":0,"prefill_seqs":0,"kv_tokens":0,"waiting_requests":0,'
-            b'"waiting_prefill_tokens":0,"in_flight_ms":0.0,"admitted":{"prism-1":4},"lateness_counts":[1200,3],'
+            b'"waiting_prefill_tokens":0,"prefill_tokens_by_due":[64,0,0,0,0,0,0,32],"prefills_by_due":[2,0,0,0,0,0,0,1],'
+            b'"arriving_tokens_per_s":[0.0,12.5,0.0,0.0,0.0,0.0,0.0,0.0],"arriving_per_s":0.25,"credit_ms":20.5,'
+            b'"in_flight_ms":0.0,"admitted":{"prism-1":4},"lateness_counts":[1200,3],'
             b'"prefix_epoch":"b00t-2","prefix_serial":70,"prefix_blocks":9,"prefix_changes":["-0123456789abcdef","+fedcba9876543210"]}'
         ),
     ),

@@ -12,13 +12,16 @@ from services.lens.fleet import Fleet
 from services.lens.text_blocks import TextBlocks
 from services.prism.cached_prefixes import CachedPrefixes
 from services.prism.forecasts import FleetReader
+from services.prism.mirror import Mirror
 from services.prism.prefix_reader import PrefixReader
-from shared.headers import PREDICTED_TTFT_MS, PROMPT_TOKENS
+from services.prism.scripts import Scripts
+from shared.fleet_scripts import CHANGED
+from shared.headers import PROMPT_TOKENS
 from shared.lifecycle import Readiness
 from shared.names import ENGINE_KEY_LIFETIME_S, prefixes_key
 from shared.prompt_blocks import block_names
 from tests.integration.prism.conftest import Announcer, Prism
-from tests.integration.prism.fake_engine import Behaviour, FakeEngine, hang
+from tests.integration.prism.fake_engine import Behaviour, FakeEngine
 from tests.servers import Server, eventually
 from tests.unit.prism.builders import MODEL, state
 
@@ -34,7 +37,8 @@ class Told:
         self.mirror = CachedPrefixes()
         self.reader = PrefixReader(url, self.mirror)
         self._lens = Fleet(url, "e", Readiness())
-        self._router = FleetReader(url, Readiness(), lambda: None)
+        self._scripts = Scripts(url, (CHANGED,))
+        self._router = FleetReader(self._scripts, Mirror(), Readiness(), lambda: None)
 
     async def tell(self) -> bool:
         text = self.text
@@ -51,10 +55,11 @@ class Told:
         self.mirror.take((await self._router.read()).engines)
 
     def mirrors(self, *, held: tuple[str, ...]) -> bool:
-        return not self.mirror.behind and self.mirror.cached_blocks(held, 0.0) == ({"e": len(held)} if held else {})
+        return not self.mirror.behind and self.mirror.cached_blocks(held) == ({"e": len(held)} if held else {})
 
     async def aclose(self) -> None:
-        await asyncio.gather(self._lens.leave(), self._router.aclose(), self.reader.aclose())
+        self._scripts.close()
+        await asyncio.gather(self._lens.leave(), self.reader.aclose())
 
 
 @pytest.fixture
@@ -97,7 +102,7 @@ async def test_a_mirror_that_missed_changes_catches_up_from_the_set(told: Told) 
     async with beside(told.reader):
         await eventually(lambda: told.mirrors(held=BLOCKS[:4]))
     assert told.mirrors(held=("later-3",))
-    assert told.mirror.cached_blocks((f"{6:016x}",), 0.0) == {}
+    assert told.mirror.cached_blocks((f"{6:016x}",)) == {}
 
 
 async def test_a_set_that_redis_lost_is_written_anew_and_one_nobody_keeps_expires(
@@ -153,27 +158,6 @@ async def test_a_prompt_goes_where_its_beginning_is_cached(
 async def test_nobody_is_shown_which_text_is_there(prism: Prism, announcer: Announcer, fast: FakeEngine) -> None:
     await announcer.announce(fast, prefix_epoch="1", prefix_serial=1, prefix_changes=(f"+{BLOCKS[0]}",))
     assert BLOCKS[0].encode() not in (await prism.get("/v1/engines"))[1]
-
-
-async def test_what_is_on_its_way_to_an_engine_need_not_be_computed_again_behind_it(
-    prism: Prism, announcer: Announcer, fast: FakeEngine
-) -> None:
-    await announcer.forecast(fast.forecast(base_ms=10.0))
-    await announcer.announce(fast, prefix_epoch="1")
-    fast.behaviour = hang
-    first = asyncio.create_task(_asked(prism))
-    await eventually(lambda: len(fast.asked) == 1)
-    second = asyncio.create_task(_asked(prism))
-    await eventually(lambda: len(fast.asked) == 2)
-    first.cancel()
-    second.cancel()
-    first_ms, second_ms = (float(asked.headers[PREDICTED_TTFT_MS]) for asked in fast.asked)
-    assert first_ms < second_ms < 1.5 * first_ms
-
-
-async def _asked(prism: Prism) -> None:
-    async with prism.complete(prompt=PROMPT, headers={"x-slo-ttft-ms": "200"}):
-        pass
 
 
 async def test_what_engines_count_is_what_is_foreseen_next(prism: Prism, two_engines: tuple[FakeEngine, ...]) -> None:

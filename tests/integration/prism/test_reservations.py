@@ -13,27 +13,29 @@ import pytest
 import redis.asyncio
 
 from loadgen.simulate.reservations import Reservations as InMemory
+from services.prism.decisions import Decision, Decisions
 from services.prism.dispatches import Dispatches
-from services.prism.fleet import Fleet, Reserved
+from services.prism.fleet import Fleet
 from services.prism.forecasts import FleetReader
 from services.prism.intake import Intake
 from services.prism.metrics import Metrics
 from services.prism.mirror import Mirror
+from services.prism.pending import NOTHING, Pending
 from services.prism.policies import least_tokens
 from services.prism.prompt_size import Ask
 from services.prism.reservations import Reservations
-from services.prism.router import Account, Decision, Router
 from services.prism.scripts import RedisAway, Scripts
-from services.prism.upstream import Upstream
+from shared.engine_state import DUE_INTERVALS
 from shared.fleet_scripts import ANNOUNCE, CHANGED, RELEASE, RESERVE, announcement
 from shared.lifecycle import Readiness
 from shared.names import CHANGES_KEY, RESERVATION_LIFETIME_S, engine_key, forecast_key, reserved_key
 from shared.slo import Slo
+from shared.standing import Standing
 from shared.wire import encode
 from tests.integration.prism.conftest import Announcer, Prism
 from tests.integration.prism.fake_engine import FakeEngine, answer_status, drop
 from tests.servers import Server, eventually
-from tests.unit.prism.builders import MODEL, state
+from tests.unit.prism.builders import MODEL, pending, state
 
 Engines = tuple[FakeEngine, FakeEngine]
 
@@ -46,16 +48,8 @@ class Replica:
         self.dispatches = Dispatches(name)
         self.reader = FleetReader(self.scripts, mirror, Readiness(), lambda: None)
         self.reservations = Reservations(self.scripts, mirror, name, lambda: None)
-        self._upstream = Upstream()
-        self.router = Router(
-            self.reader,
-            self._upstream,
-            self.dispatches,
-            Metrics(),
-            idle_s=1.0,
-            answer_s=1.0,
-            reservations=self.reservations,
-            policy=least_tokens,
+        self._decisions = Decisions(
+            self.reader, self.dispatches, Metrics(), reservations=self.reservations, policy=least_tokens
         )
 
     async def decide(self, prompt_tokens: int = 100) -> Decision:
@@ -67,19 +61,19 @@ class Replica:
             stream=False,
             ask=Ask(prompt_tokens=prompt_tokens, output_tokens=10, most_output_tokens=10),
             slo=Slo(),
+            standing=Standing(),
             arrived_at_s=time.monotonic(),
         )
-        return await self.router.decide(intake, Account(request_id=""), frozenset())
+        return await self._decisions.decide(intake)
 
-    async def reserved(self, engine: str) -> Reserved:
+    async def reserved(self, engine: str) -> Pending:
         """As this replica sees it."""
         fleet = await self.reader.read()
         assert fleet.reserved is not None
-        return fleet.reserved.get(engine, Reserved())
+        return fleet.reserved.get(engine, NOTHING)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         self.scripts.close()
-        await self._upstream.__aexit__(None, None, None)
 
 
 @pytest.fixture
@@ -87,7 +81,7 @@ async def replicas(redis_process: Server) -> AsyncIterator[list[Replica]]:
     started = [Replica(redis_process.url, f"r{number}") for number in range(4)]
     yield started
     for replica in started:
-        await replica.close()
+        replica.close()
 
 
 @pytest.fixture
@@ -103,12 +97,18 @@ async def announce(store: Any, *names: str, settled: tuple[str, ...] = (), **cha
         await script(args=announcement(state(name, **changes), settled))
 
 
+async def requests_held(store: Any, engine: str) -> int:
+    """As Redis itself counts them, due whenever."""
+    counts = await store.hmget(reserved_key(engine), [f"requests#{number}" for number in range(1, DUE_INTERVALS + 1)])
+    return sum(map(int, counts))
+
+
 async def test_what_one_replica_reserves_the_others_see_at_once(replicas: list[Replica], store: Any) -> None:
     await announce(store, "a")
     first, second, *_ = replicas
     await second.reader.read()
     await first.decide(prompt_tokens=70)
-    assert await second.reserved("a") == Reserved(1, 70)
+    assert await second.reserved("a") == pending(1, 70)
     fleet = await second.reader.read()
     assert second.dispatches.loads(fleet, 0.0)["a"].pending_prompt_tokens == 70
 
@@ -121,9 +121,9 @@ async def test_the_state_that_shows_a_request_settles_its_reservation_in_whateve
     for _ in range(3):
         await first.decide(prompt_tokens=100)
     await announce(store, "a", settled=("r0:3",), admitted={"r0": 3})  # 1 and 2 are on their way still
-    assert await second.reserved("a") == Reserved(2, 200)
+    assert await second.reserved("a") == pending(2, 200)
     await announce(store, "a", settled=("r0:1", "r0:2"))
-    assert await second.reserved("a") == Reserved()
+    assert await second.reserved("a") == NOTHING
     assert not await store.exists(reserved_key("a"))
 
 
@@ -132,11 +132,11 @@ async def test_what_a_killed_replica_has_reserved_expires(replicas: list[Replica
     killed, other, *_ = replicas
     await killed.decide()
     killed.scripts.close()
-    assert await other.reserved("a") == Reserved(1, 100)
+    assert await other.reserved("a") == pending(1, 100)
 
     async def is_settled() -> bool:
         await announce(store, "a")
-        return await other.reserved("a") == Reserved()
+        return await other.reserved("a") == NOTHING
 
     await asyncio.sleep(RESERVATION_LIFETIME_S - 1)
     assert not await is_settled()
@@ -153,8 +153,9 @@ async def test_any_history_leaves_in_redis_what_it_leaves_in_memory(replicas: li
     for _ in range(300):
         move = draws.random()
         if move < 0.4 or not there:
-            dispatch = replica.dispatches.send(draws.choice("ab"), draws.randint(1, 500), 0.0)
-            in_memory.reserve(dispatch.engine, dispatch.name("r0"), dispatch.prompt_tokens, 0.0)
+            engine, due_in_s = draws.choice("ab"), draws.choice([0.1, 1.0, 30.0])
+            dispatch = replica.dispatches.send(engine, draws.randint(1, 500), 0.0, due_in_s)
+            in_memory.reserve(dispatch, "r0", 0.0)
             replaced = draws.choice(there) if there and draws.random() < 0.3 else None
             if replaced is not None:
                 in_memory.release(replaced.engine, replaced.name("r0"))
@@ -171,8 +172,8 @@ async def test_any_history_leaves_in_redis_what_it_leaves_in_memory(replicas: li
             await announce(store, dispatch.engine, settled=(dispatch.name("r0"),))
         await replica.reader.read()  # behind the release, for which nobody waits
         assert (await replicas[1].reader.read()).reserved == in_memory.totals
-    for engine in "ab":
-        await announce(store, engine, settled=tuple(dispatch.name("r0") for dispatch in there))
+    for name in "ab":
+        await announce(store, name, settled=tuple(dispatch.name("r0") for dispatch in there))
     assert (await replicas[1].reader.read()).reserved == {}
 
 
@@ -188,8 +189,7 @@ async def test_a_burst_between_two_states_is_spread_as_evenly_by_four_replicas_a
     decisions = await asyncio.gather(*(deciding[number % count].decide() for number in range(100)))
     taken = Counter(decision.route.engine for decision in decisions)
     assert max(taken.values()) - min(taken[name] for name in names) <= 4
-    held = {name: int(await store.hget(reserved_key(name), "requests")) for name in taken}
-    assert held == taken
+    assert {name: await requests_held(store, name) for name in taken} == taken
 
 
 async def test_sixteen_replicas_that_see_the_same_best_engine_do_not_all_take_it(
@@ -203,9 +203,9 @@ async def test_sixteen_replicas_that_see_the_same_best_engine_do_not_all_take_it
     decisions = await asyncio.gather(*(replica.decide() for replica in deciding))
     taken = Counter(decision.route.engine for decision in decisions)
     assert max(taken.values()) <= 10  # all, if they did not choose again
-    assert {name: int(await store.hget(reserved_key(name), "requests")) for name in taken} == taken
+    assert {name: await requests_held(store, name) for name in taken} == taken
     for replica in deciding:
-        await replica.close()
+        replica.close()
 
 
 @pytest.mark.parametrize("behaviour", [answer_status(429), answer_status(503), answer_status(400), drop])

@@ -107,40 +107,9 @@ def test_a_mirror_is_what_the_engine_holds_once_nothing_is_behind(history, text)
     system.settle()
     blocks = chain(text)
     assert system.mirror.behind == {}
-    assert system.mirror.cached_blocks(blocks, 0.0) == {
+    assert system.mirror.cached_blocks(blocks) == {
         name: depth for name, lens in system.lenses.items() if (depth := lens.depth(blocks))
     }
-
-
-@given(
-    st.lists(st.tuples(names, TEXTS, st.floats(0, 3)), max_size=30),
-    st.lists(st.tuples(names, TEXTS), max_size=5),
-    TEXTS,
-)
-def test_what_is_there_or_on_its_way_counts_and_nothing_else(sent, held, text):
-    lenses, mirror, now_s = {name: Lens(name) for name in ENGINES}, CachedPrefixes(), 0.0
-    for slot, (name, held_text) in enumerate(held):
-        lenses[name].held.hold(slot, chain(held_text))
-    mirror.take([engine(name, prefix_epoch="1") for name in ENGINES])
-    on_their_way = []
-    for name, sent_text, later_s in sent:
-        now_s += later_s
-        mirror.expect(name, chain(sent_text), now_s)
-        on_their_way.append((now_s, name, sent_text))
-        assert mirror.cached_blocks(chain(sent_text), now_s).get(name, 0) == len(sent_text)
-    mirror.take([lens.view() for lens in lenses.values()])
-    for name, behind in dict(mirror.behind).items():
-        mirror.replace(name, behind, lenses[name].held.held)
-    blocks, expected = chain(text), {}
-    for name, lens in lenses.items():
-        there = set(lens.held.held)
-        for sent_s, to, sent_text in on_their_way:
-            if to == name and sent_s + 5.0 > now_s:
-                there |= set(chain(sent_text))
-        depth = next((depth for depth, block in enumerate(blocks) if block not in there), len(blocks))
-        if depth:
-            expected[name] = depth
-    assert mirror.cached_blocks(blocks, now_s) == expected
 
 
 @given(st.binary(max_size=3000), st.binary(max_size=3000), st.sampled_from("ab"), st.sampled_from("ab"))

@@ -8,13 +8,15 @@ import msgspec
 from services.prism.account import Account
 from services.prism.fleet import EngineView
 from services.prism.intake import Intake
+from services.prism.pending import Pending
 from services.prism.policy import Reason
 from services.prism.prompt_size import Ask
 from services.prism.route import Route
 from services.prism.stream_end import Ending
-from shared.engine_state import EngineState
+from shared.engine_state import DUE_INTERVALS, EngineState
 from shared.forecast import ModelHealth
 from shared.slo import Slo
+from shared.standing import Standing
 from shared.steptime import Residuals, StepModel
 from tests.step_models import step_model as law
 
@@ -75,6 +77,29 @@ def engine(
     )
 
 
+LAST_INTERVAL = DUE_INTERVALS - 1
+
+
+def by_due(*numbers: int, interval: int = LAST_INTERVAL) -> tuple[int, ...]:
+    """Numbers from this interval of `DUE_EDGES_S` on, nothing in the others."""
+    return ((0,) * interval + numbers + (0,) * DUE_INTERVALS)[:DUE_INTERVALS]
+
+
+def waiting(requests: int, tokens: int, interval: int = 0) -> dict[str, Any]:
+    """Of a state: prompts that wait, all due in one interval."""
+    return {
+        "waiting_requests": requests,
+        "waiting_prefill_tokens": tokens,
+        "prefills_by_due": by_due(requests, interval=interval),
+        "prefill_tokens_by_due": by_due(tokens, interval=interval),
+    }
+
+
+def pending(requests: int, tokens: int, interval: int = LAST_INTERVAL) -> Pending:
+    """On their way, all due in one interval: at no particular time unless told otherwise."""
+    return Pending(by_due(requests, interval=interval), by_due(tokens, interval=interval))
+
+
 PROMISED = Slo(name="interactive", ttft_s=1.0, tpot_s=0.1)
 LIKELY = Route(
     engine="a",
@@ -93,11 +118,12 @@ def account(slo: Slo = PROMISED, **changes: Any) -> Account:
     intake = Intake(
         path="",
         body=b"",
-        headers={"x-synergy-tenant": "acme"},
+        headers={},
         model="m",
         stream=True,
         ask=Ask(prompt_tokens=1, output_tokens=1),
         slo=slo,
+        standing=Standing(tenant="acme"),
         arrived_at_s=0.0,
     )
     fields: dict[str, Any] = {

@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from services.prism.app import create_app
+from services.prism.decisions import Decisions
 from services.prism.dispatches import Dispatches
 from services.prism.fleet import Fleet
 from services.prism.hindsight import Hindsight
@@ -41,7 +42,8 @@ async def app() -> AsyncIterator[FastAPI]:
     async with Upstream() as upstream:
         fleet, dispatches, metrics = FixedFleet(), Dispatches("r"), Metrics()
         hindsight = Hindsight("r", metrics, lambda _receipt: None)
-        router = Router(fleet, upstream, dispatches, metrics, hindsight, idle_s=1.0, answer_s=1.0)
+        decisions = Decisions(fleet, dispatches, metrics)
+        router = Router(decisions, upstream, metrics, hindsight, idle_s=1.0, answer_s=1.0)
         yield create_app(
             router, fleet, dispatches, metrics, Readiness(), hindsight, slo_classes={}, most_body_bytes=200_000
         )

@@ -1,11 +1,14 @@
 """What a replica has sent counts as load until a state shows it, the request ends, or it is too old to be on its way."""
 
+import math
+
 import pytest
 
 from services.prism.breaker import FIRST_OPEN_S, BreakerState
 from services.prism.dispatches import FIRST_BYTE_GAIN, PENDING_S, RECENT_S, Dispatch, Dispatches, Load, Placed
-from services.prism.fleet import Fleet, Reserved
-from tests.unit.prism.builders import engine, state
+from services.prism.fleet import Fleet
+from services.prism.pending import Pending
+from tests.unit.prism.builders import LAST_INTERVAL, engine, pending, state
 
 
 def _three_sent() -> Dispatches:
@@ -16,7 +19,7 @@ def _three_sent() -> Dispatches:
 
 
 @pytest.mark.parametrize(
-    ("admitted", "now_s", "pending"),
+    ("admitted", "now_s", "count"),
     [
         ({}, 3.0, 3),
         ({"r1": 1}, 3.0, 2),
@@ -27,9 +30,16 @@ def _three_sent() -> Dispatches:
         ({}, PENDING_S + 2.0, 0),
     ],
 )
-def test_dispatches_above_the_echo_and_young_are_pending(admitted: dict[str, int], now_s: float, pending: int) -> None:
+def test_dispatches_above_the_echo_and_young_are_pending(admitted: dict[str, int], now_s: float, count: int) -> None:
     load = _three_sent().load(state("a", admitted=admitted), now_s)
-    assert load == Load(outstanding_requests=3, pending_requests=pending, pending_prompt_tokens=100 * pending)
+    assert load == Load(outstanding_requests=3, pending=pending(count, 100 * count))
+
+
+@pytest.mark.parametrize(("due_in_s", "interval"), [(0.0, 0), (0.25, 0), (0.26, 1), (3.0, 4), (16.0, 6), (math.inf, 7)])
+def test_what_is_on_its_way_is_told_apart_by_when_it_was_due(due_in_s: float, interval: int) -> None:
+    dispatches = Dispatches("r1")
+    dispatches.send("a", 100, 0.0, due_in_s)
+    assert dispatches.load(state("a"), 0.0).pending == pending(1, 100, interval)
 
 
 def test_numbers_count_by_engine() -> None:
@@ -41,7 +51,7 @@ def test_an_ended_request_is_neither_outstanding_nor_pending() -> None:
     dispatches = Dispatches("r1")
     first, second = (dispatches.send("a", 10, 0.0) for _ in range(2))
     dispatches.end(second)
-    assert dispatches.load(state("a"), 0.0) == Load(1, 1, 10)
+    assert dispatches.load(state("a"), 0.0) == Load(1, pending(1, 10))
     dispatches.end(first)
     assert dispatches.load(state("a"), 0.0) == Load()
 
@@ -92,12 +102,12 @@ def test_first_bytes_of_late_are_averaged_and_forgotten() -> None:
 
 def test_what_all_have_reserved_is_pending_and_ones_own_only_until_it_is_among_that() -> None:
     dispatches = _three_sent()
-    fleet = Fleet(engines=(engine("a"), engine("b")), reserved={"b": Reserved(5, 70)}, age_s=0.0)
-    assert dispatches.loads(fleet, 3.0) == {"a": Load(3, 3, 300), "b": Load(0, 5, 70)}
-    dispatches.reserved(Dispatch("a", 2, 100, 1.0))
-    assert dispatches.loads(fleet, 3.0)["a"] == Load(3, 2, 200)
+    fleet = Fleet(engines=(engine("a"), engine("b")), reserved={"b": pending(5, 70)}, age_s=0.0)
+    assert dispatches.loads(fleet, 3.0) == {"a": Load(3, pending(3, 300)), "b": Load(0, pending(5, 70))}
+    dispatches.reserved(Dispatch("a", 2, 100, 1.0, LAST_INTERVAL))
+    assert dispatches.loads(fleet, 3.0)["a"] == Load(3, pending(2, 200))
     unknown = Fleet(engines=fleet.engines, reserved=None, age_s=9.0)
-    assert dispatches.loads(unknown, 3.0) == {"a": Load(3, 3, 300)}
+    assert dispatches.loads(unknown, 3.0) == {"a": Load(3, pending(3, 300))}
 
 
 def test_what_nothing_is_known_of_has_no_load() -> None:
@@ -109,16 +119,16 @@ def test_what_nothing_is_known_of_has_no_load() -> None:
 @pytest.mark.parametrize(
     ("found", "moved"),
     [
-        (Reserved(11, 2100), False),  # as assumed, and itself
-        (Reserved(9, 1900), False),  # others have arrived meanwhile
-        (Reserved(12, 2100), True),
-        (Reserved(11, 2200), False),  # a twentieth of 3,000 waiting and pending, and of its own 100, is 155
-        (Reserved(11, 2256), True),
+        (pending(11, 2100), False),  # as assumed, and itself
+        (pending(9, 1900), False),  # others have arrived meanwhile
+        (pending(12, 2100), True),
+        (pending(11, 2200), False),  # a twentieth of 3,000 waiting and pending, and of its own 100, is 155
+        (pending(11, 2256), True),
     ],
 )
-def test_others_have_come_when_much_more_is_ahead_than_was_thought(found: Reserved, moved: bool) -> None:
-    placed = Placed(Dispatch("a", 1, 100, 0.0), found)
-    assumed = Load(pending_requests=10, pending_prompt_tokens=2000)
+def test_others_have_come_when_much_more_is_ahead_than_was_thought(found: Pending, moved: bool) -> None:
+    placed = Placed(Dispatch("a", 1, 100, 0.0, LAST_INTERVAL), found)
+    assumed = Load(pending=pending(10, 2000))
     assert placed.moved_much(state("a", decode_seqs=5, waiting_prefill_tokens=1000), assumed) is moved
 
 
@@ -126,8 +136,8 @@ def test_who_chooses_anew_counts_on_its_engine_only_what_was_there_before_it() -
     dispatches = Dispatches("r1")
     dispatch = dispatches.send("a", 100, 0.0)
     dispatches.reserved(dispatch)
-    fleet = Fleet(engines=(engine("a"), engine("b")), reserved={"a": Reserved(9, 900), "b": Reserved(2, 20)}, age_s=0.0)
-    loads = dispatches.loads(fleet, 0.0, placed=Placed(dispatch, Reserved(4, 350)))
-    assert loads == {"a": Load(0, 3, 250), "b": Load(0, 2, 20)}
-    settled = Fleet(engines=fleet.engines, reserved={"a": Reserved(2, 150)}, age_s=0.0)
-    assert dispatches.loads(settled, 0.0, placed=Placed(dispatch, Reserved(4, 350)))["a"] == Load(0, 1, 50)
+    fleet = Fleet(engines=(engine("a"), engine("b")), reserved={"a": pending(9, 900), "b": pending(2, 20)}, age_s=0.0)
+    loads = dispatches.loads(fleet, 0.0, placed=Placed(dispatch, pending(4, 350)))
+    assert loads == {"a": Load(0, pending(3, 250)), "b": Load(0, pending(2, 20))}
+    settled = Fleet(engines=fleet.engines, reserved={"a": pending(2, 150)}, age_s=0.0)
+    assert dispatches.loads(settled, 0.0, placed=Placed(dispatch, pending(4, 350)))["a"] == Load(0, pending(1, 50))

@@ -4,14 +4,13 @@ from typing import Any
 
 import msgspec
 
-from services.prism.fleet import Reserved
 from services.prism.mirror import EXPIRED_AFTER_US, Mirror
 from shared.fleet_scripts import Changes, announcement
 from shared.forecast import Forecast, ModelHealth
 from shared.names import engine_key, forecast_key, reserved_key
 from shared.steptime import FEATURES
 from shared.wire import encode
-from tests.unit.prism.builders import state
+from tests.unit.prism.builders import pending, state
 
 NOW_US = 1_000_000_000
 
@@ -40,6 +39,11 @@ def forecast(name: str, steps: int) -> tuple[str, str]:
     return forecast_key(name), encode(value).decode()
 
 
+def totals(requests: int, tokens: int) -> list[int]:
+    of = pending(requests, tokens)
+    return [*of.requests_by_due, *of.prompt_tokens_by_due]
+
+
 def mirror(*pairs: tuple[str, Any]) -> Mirror:
     known = Mirror()
     known.take(changes(*pairs, is_whole=True), forgiving=False)
@@ -66,7 +70,7 @@ def test_an_engine_of_which_nothing_new_is_read_stays_the_same_value():
 
 
 def test_reading_nothing_new_changes_nothing():
-    known = mirror(told("a"), (reserved_key("a"), ["2", "30"]))
+    known = mirror(told("a"), (reserved_key("a"), totals(2, 30)))
     before = known.engines, known.reserved
     known.take(changes(), forgiving=False)
     assert (known.engines, known.reserved) == before
@@ -92,7 +96,7 @@ def test_an_engine_that_has_said_nothing_for_its_lifetime_is_gone():
 
 
 def test_a_read_of_everything_leaves_nothing_else():
-    known = mirror(told("a"), told("b"), (reserved_key("a"), ["1", "5"]))
+    known = mirror(told("a"), told("b"), (reserved_key("a"), totals(1, 5)))
     known.take(changes(told("b"), is_whole=True), forgiving=False)
     assert names(known) == ["b"]
     assert known.reserved == {}
@@ -114,14 +118,14 @@ def test_a_forecast_of_an_engine_that_is_not_there_is_not_kept():
 
 
 def test_totals_are_the_latest_and_none_where_nothing_is_reserved():
-    known = mirror(told("a"), (reserved_key("a"), ["2", "30"]), (reserved_key("b"), [False, False]))
+    known = mirror(told("a"), (reserved_key("a"), totals(2, 30)), (reserved_key("b"), totals(0, 0)))
     shown = known.reserved
-    assert shown == {"a": Reserved(2, 30)}
-    known.note_reserved("a", Reserved(3, 40))
-    assert known.reserved == {"a": Reserved(3, 40)}
-    known.take(changes((reserved_key("a"), [False, False])), forgiving=False)
+    assert shown == {"a": pending(2, 30)}
+    known.note_reserved("a", pending(3, 40))
+    assert known.reserved == {"a": pending(3, 40)}
+    known.take(changes((reserved_key("a"), totals(0, 0))), forgiving=False)
     assert known.reserved == {}
-    assert shown == {"a": Reserved(2, 30)}
+    assert shown == {"a": pending(2, 30)}
 
 
 def test_an_announcement_leaves_the_time_to_redis_whatever_the_state_says():

@@ -8,11 +8,11 @@ import pytest
 from services.prism.dispatches import Load
 from services.prism.fleet import EngineView, Fleet
 from services.prism.policies import POLICIES, policy_named
-from services.prism.policy import Question, Reason
+from services.prism.policy import Pick, Question, Reason
 from services.prism.prompt_size import Ask
 from services.prism.route import choose
 from shared.slo import Slo
-from tests.unit.prism.builders import MODEL, engine, step_model
+from tests.unit.prism.builders import MODEL, engine, pending, step_model
 
 ASK = Ask(prompt_tokens=500, output_tokens=100)
 
@@ -25,7 +25,9 @@ def picked(
     turn: int = 0,
 ) -> int:
     known = [*loads, *(Load() for _ in engines)][: len(engines)]
-    return policy_named(policy)(Question(engines, known, ASK, Slo(), draw, turn)).place
+    pick = policy_named(policy)(Question(engines, known, ASK, Slo(), draw, turn))
+    assert isinstance(pick, Pick)
+    return pick.place
 
 
 def three() -> tuple[EngineView, EngineView, EngineView]:
@@ -72,7 +74,7 @@ def test_an_engine_of_unknown_capacity_counts_as_the_others_do_on_average() -> N
 def test_the_fewest_requests_win_those_on_their_way_counted() -> None:
     busy = engine("a", decode_seqs=1, prefill_seqs=1, waiting_requests=1)
     assert picked("least-requests", busy, engine("b", decode_seqs=2)) == 1
-    assert picked("least-requests", busy, engine("b", decode_seqs=2), loads=(Load(), Load(2, 2, 10))) == 0
+    assert picked("least-requests", busy, engine("b", decode_seqs=2), loads=(Load(), Load(2, pending(2, 10)))) == 0
 
 
 def test_a_capable_engine_may_have_more_requests() -> None:
@@ -83,7 +85,7 @@ def test_a_capable_engine_may_have_more_requests() -> None:
 def test_tokens_tell_long_prompts_from_short_ones() -> None:
     engines = (engine("a", decode_seqs=1, kv_tokens=8000), engine("b", decode_seqs=4, kv_tokens=2000))
     assert (picked("least-requests", *engines), picked("least-tokens", *engines)) == (0, 1)
-    assert picked("least-tokens", *engines, loads=(Load(), Load(1, 1, 7000))) == 0
+    assert picked("least-tokens", *engines, loads=(Load(), Load(1, pending(1, 7000)))) == 0
 
 
 def test_a_capable_engine_may_have_more_tokens() -> None:

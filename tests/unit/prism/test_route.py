@@ -10,12 +10,12 @@ import pytest
 from services.prism.dispatches import Load
 from services.prism.fleet import EngineView, Fleet
 from services.prism.prompt_size import Ask
-from services.prism.route import Reason, Route, choose
-from shared.errors import NotFound, Unavailable
+from services.prism.route import NotNow, Reason, Route, choose
+from shared.errors import NotFound, Overloaded, Unavailable
 from shared.forecast import ModelHealth
 from shared.slo import Slo
 from shared.steptime import PRIOR
-from tests.unit.prism.builders import MODEL, engine, step_model
+from tests.unit.prism.builders import MODEL, engine, step_model, waiting
 
 ASK = Ask(prompt_tokens=500, output_tokens=100)
 NO_TARGETS = Slo()
@@ -45,13 +45,13 @@ def test_the_faster_of_two_idle_engines_is_chosen() -> None:
 
 
 def test_a_slow_engine_with_room_beats_a_fast_one_with_a_queue() -> None:
-    fast = engine("fast", model=FAST, waiting_requests=40, waiting_prefill_tokens=40_000)
+    fast = engine("fast", model=FAST, **waiting(40, 100_000, interval=5))
     assert _chosen(engine("slow", model=SLOW), fast).engine == "slow"
 
 
 def test_the_tighter_target_decides() -> None:
     quick_start = engine("quick-start", model=step_model(base_s=0.04))
-    quick_tokens = engine("quick-tokens", model=FAST, waiting_requests=8, waiting_prefill_tokens=4000)
+    quick_tokens = engine("quick-tokens", model=FAST, **waiting(8, 4000))
     hurried = Slo(ttft_s=0.2, tpot_s=10.0)
     steady = Slo(ttft_s=10.0, tpot_s=0.06)
     assert _chosen(quick_start, quick_tokens, slo=hurried).engine == "quick-start"
@@ -146,7 +146,19 @@ def test_an_unknown_engine_is_explored_a_little(draw: float, slo: Slo, outstandi
 
 
 def test_no_engine_looks_fast_because_nothing_is_known_of_it() -> None:
-    assert _chosen(engine("cold", **COLD), engine("known", model=SLOW)).engine == "known"
+    assert _chosen(engine("cold", **COLD), engine("known", model=step_model(base_s=0.02))).engine == "known"
+
+
+def test_a_request_that_no_engine_can_keep_a_promise_to_is_refused_for_now_or_for_good() -> None:
+    full = engine("a", **waiting(40, 100_000))
+    with pytest.raises(NotNow) as not_now:
+        _chosen(full, slo=Slo(ttft_s=0.1))
+    assert not_now.value.code == "targets_not_met"
+    assert not_now.value.retry_after_s > 0.1
+    with pytest.raises(Overloaded) as hopeless:
+        _chosen(full, engine("b"), slo=Slo(ttft_s=0.001))
+    assert not isinstance(hopeless.value, NotNow)
+    assert (hopeless.value.code, hopeless.value.headers["x-should-retry"]) == ("targets_out_of_reach", "false")
 
 
 BLOCKS = Ask(prompt_tokens=2000, output_tokens=100, blocks=tuple("abcd"), block_tokens=450.0)
@@ -160,7 +172,7 @@ def test_of_equals_the_engine_that_has_the_prompts_beginning_is_chosen() -> None
 
 
 def test_a_hit_that_saves_less_than_the_queue_before_it_takes_is_left() -> None:
-    busy = engine("busy", waiting_requests=4, waiting_prefill_tokens=4000)
+    busy = engine("busy", **waiting(4, 4000))
     route = _chosen(busy, engine("idle"), ask=BLOCKS, slo=HURRIED, cached_blocks={"busy": 4})
     assert (route.engine, route.cached_tokens) == ("idle", 0)
 

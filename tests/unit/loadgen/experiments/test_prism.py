@@ -88,7 +88,7 @@ def test_in_the_hard_case_telemetry_is_late_and_the_fastest_engine_slows_in_mid_
 
 def test_being_behind_the_best_that_reacts_is_told_and_by_how_much():
     behind = {**ATTAINED, "least-tokens": 0.98}
-    rows = [*rows_at(Line(HARD, LIGHT)), *rows_at(Line(HARD, OVER), behind), *rows_at(Line(MIXED, LIGHT))]
+    rows = [*rows_at(Line(HARD, LIGHT)), *rows_at(Line(HARD, OVER), behind), *rows_at(Line(MIXED, CAPACITY))]
     hard, easy = claims(rows)
     over = Line(HARD, OVER).rate_per_s
     assert hard.verdict == f"missed by 1.0 (hard {over:g})"
