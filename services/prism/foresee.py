@@ -240,14 +240,14 @@ def _caution(engine: EngineView, now_s: float) -> float:
 
 
 def _speed(crowd: Crowd, prompt_tokens: float, takes_s: Callable[[StepShape], Array]) -> _Speed:
-    """With half of those that wait among the answers; in the middle of prompts as long as this one."""
+    """With half of those that wait among the answers; in the middle of prompts as long as this one, of which a chunk may have several."""
     seqs = np.minimum(crowd.decodes + crowd.requests_ahead / 2, crowd.max_running - 1.0)
     times_s = takes_s(
         StepShape(
             batch_size=np.maximum(seqs + _SHAPES_MIXED + _SHAPES_JOINED, 1.0),
             num_tokens=np.maximum(seqs + _SHAPES_TOKENS + _SHAPES_JOINED, 1.0),
             kv_tokens=crowd.kv_tokens + (_SHAPES_MIXED / 2 + _SHAPES_JOINED) * prompt_tokens,
-            attention_work=_SHAPES_TOKENS * np.maximum(prompt_tokens, _SHAPES_TOKENS) / 2 + 0.0 * seqs,
+            attention_work=_SHAPES_TOKENS * prompt_tokens / 2 + 0.0 * seqs,
             prefill_seqs=_SHAPES_MIXED + 0.0 * seqs,
         )
     )
