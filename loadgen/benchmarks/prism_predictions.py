@@ -53,8 +53,8 @@ CLIENTS = (
     ),
 )
 """Answers of some hundred tokens: what a token takes on average depends on the prompts that come meanwhile, which nobody foresees.
-The fewer and larger they are, the less can be known: with half of the prompts of several thousand tokens, whoever knew step times
-and all about the present would still be off by a tenth and more."""
+The fewer
+and larger they are, the less can be known; with documents among them the error is larger than here."""
 CAPACITY_PER_S = 16.0
 """At which 90 % of these requests keep their promises, with these engines, in the simulator."""
 LOAD = 0.4
