@@ -31,7 +31,7 @@ bench-emulated: setup ## measure how exactly eight emulated engines on this mach
 bench-lens: setup ## measure lens: planning, how busy it keeps an engine, processor time and memory of streams
 	@$(BIN)/python -m loadgen.benchmarks.lens
 
-bench-prism: setup ## measure prism: what its relay adds and takes, 2,000 streams held for five minutes; OPTIONS="--only relay --hold-s 15"
+bench-prism: setup ## measure prism: what its relay adds and takes, 2,000 streams held for five minutes, how true its predictions come; OPTIONS="--only relay --hold-s 15"
 	@$(BIN)/python -m loadgen.benchmarks.prism $(OPTIONS)
 
 bench-simulator: setup ## measure the fleet simulator: steps/s on one core, and what a thousand engines take; TRACE=a.csv for lengths

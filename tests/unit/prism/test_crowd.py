@@ -1,6 +1,7 @@
 """Who is at each engine, from states and from what is on its way."""
 
 import numpy as np
+import pytest
 
 from services.prism.crowd import BEGIN_S, EDGES_S, Crowd, crowd_of
 from services.prism.dispatches import Load
