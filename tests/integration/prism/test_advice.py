@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+import redis.asyncio
 
+from shared.names import reserved_key
 from tests.integration.prism.conftest import Announcer, Prism
 from tests.integration.prism.fake_engine import FakeEngine
+from tests.servers import Server
 from tests.unit.prism.builders import MODEL
 
 Engines = tuple[FakeEngine, FakeEngine]
@@ -46,15 +49,17 @@ async def test_a_route_says_where_to_send_a_request_and_with_which_headers(
         assert response.status == 200
 
 
-async def test_a_request_that_was_only_routed_counts_until_its_engine_echoes_it(
-    prism: Prism, two_engines: Engines, announcer: Announcer
+async def test_a_request_that_was_only_routed_has_room_reserved_until_its_engine_has_heard_of_it(
+    prism: Prism, two_engines: Engines, announcer: Announcer, redis_process: Server
 ) -> None:
     fast, _ = two_engines
-    _, route = await _post(prism, "/v1/route", COMPLETION)
-    assert await _outstanding(prism, "fast") == 1
-    replica, _, number = route["headers"]["x-synergy-dispatch"].partition(":")
-    await announcer.announce(fast, admitted={replica: int(number)})
-    assert await _outstanding(prism, "fast") == 0
+    async with redis.asyncio.from_url(redis_process.url) as database:
+        _, route = await _post(prism, "/v1/route", COMPLETION)
+        dispatch = route["headers"]["x-synergy-dispatch"]
+        assert await database.hexists(reserved_key("fast"), dispatch)
+        assert await _outstanding(prism, "fast") == 0  # nobody would say here when it ends
+        await announcer.settle(fast, [dispatch])
+        assert not await database.exists(reserved_key("fast"))
 
 
 async def test_a_quote_foresees_every_engine_and_reserves_nothing(prism: Prism, two_engines: Engines) -> None:

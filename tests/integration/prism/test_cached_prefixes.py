@@ -16,7 +16,7 @@ from services.prism.mirror import Mirror
 from services.prism.prefix_reader import PrefixReader
 from services.prism.scripts import Scripts
 from shared.fleet_scripts import CHANGED
-from shared.headers import PROMPT_TOKENS
+from shared.headers import DISPATCH, PROMPT_TOKENS
 from shared.lifecycle import Readiness
 from shared.names import ENGINE_KEY_LIFETIME_S, prefixes_key
 from shared.prompt_blocks import block_names
@@ -141,17 +141,19 @@ async def test_a_prompt_goes_where_its_beginning_is_cached(
 ) -> None:
     for engine in (fast, slow):
         await announcer.forecast(engine.forecast(base_ms=10.0))
+    soon, another = {"x-slo-ttft-ms": "600"}, {"x-slo-ttft-ms": "600", "x-synergy-tenant": "another"}
     for having, other in ((fast, slow), (slow, fast)):
+        for engine in (fast, slow):  # of what went before nothing is on its way any more
+            await announcer.settle(engine, [asked.headers[DISPATCH] for asked in engine.asked])
         await announcer.announce(other, prefix_epoch="1")
         changes = tuple(f"+{block}" for block in BLOCKS)
         await announcer.announce(having, prefix_epoch="2", prefix_serial=len(BLOCKS), prefix_changes=changes)
         for _ in range(5):
-            async with prism.complete(prompt=PROMPT + "And then?", headers={"x-slo-ttft-ms": "100"}) as response:
+            async with prism.complete(prompt=PROMPT + "And then?", headers=soon) as response:
                 assert response.headers["x-synergy-engine"] == having.name
-        async with prism.complete(prompt=PROMPT, headers={"x-slo-ttft-ms": "100"}) as response:
+        async with prism.complete(prompt=PROMPT, headers=soon) as response:
             cached_ms = float(response.headers["x-synergy-predicted-ttft-ms"])
-        headers = {"x-slo-ttft-ms": "100", "x-synergy-tenant": "another"}
-        async with prism.complete(prompt=PROMPT, headers=headers) as response:
+        async with prism.complete(prompt=PROMPT, headers=another) as response:
             assert float(response.headers["x-synergy-predicted-ttft-ms"]) > cached_ms + 20
 
 

@@ -123,14 +123,14 @@ def test_beside_answers_alone_more_load_never_makes_answers_look_faster(
     assert after.p_met[0] <= before.p_met[0] + SPREAD
 
 
-@pytest.mark.parametrize("change", [more_waiting, more_pending, more_answers, more_kv_tokens, more_arriving])
+@pytest.mark.parametrize("change", [more_arriving, fewer_blocks])
 @given(view=engines(), load=loads, ask=asks(), slo=slos, more=mores)
-def test_of_any_engine_more_load_never_makes_it_look_much_better(
+def test_what_comes_and_what_fills_the_cache_never_makes_any_engine_look_better(
     change: Change, view: EngineView, load: Load, ask: Ask, slo: Slo, more: tuple[int, int, int]
 ) -> None:
-    """Prompts that cannot be on time any more go behind this one, which may make it a little sooner."""
     before, after = _before_and_after(change, more, view, load, ask, slo)
-    assert after.ttft_s[0] >= before.ttft_s[0] / 2
+    assert after.ttft_s[0] >= before.ttft_s[0] * (1 - SLACK)
+    assert after.p_met[0] <= before.p_met[0] + SPREAD
 
 
 @given(
