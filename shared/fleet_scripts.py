@@ -195,7 +195,6 @@ return ""
 
 CHANGED = f"""{MARK}{_KEYS}{_TOTALS}
 -- ARGV: highest mark, life and time of the last read.
-local AT_ONCE = 1000
 local now_us = time_us()
 local life = redis.call("ZRANGE", CHANGES, 0, 0)[1] or ""
 local highest = tonumber(redis.call("ZREVRANGE", CHANGES, 0, 0, "WITHSCORES")[2] or 0)

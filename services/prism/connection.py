@@ -49,8 +49,12 @@ class Connection(asyncio.Protocol):
 
         Args:
             patience_s: the longest wait for the next bytes of the answer.
+
+        Raises:
+            ConnectionBroken: it was closed before anything could be sent, as by a proxy that finds no engine behind itself.
         """
-        assert self._transport is not None
+        if self._transport is None:
+            raise self._problem or ConnectionBroken("the connection was closed")
         self.status, self.headers, self.touched = 0, {}, False
         self._has_head = self._complete = self._keeps_alive = False
         self._parser = httptools.HttpResponseParser(self)

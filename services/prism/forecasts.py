@@ -55,6 +55,8 @@ class FleetReader:
         self._known = _Known()
         self._known_over = 0
         """The connection by which that was read."""
+        self._life = ""
+        """Of the marks, as Redis said last; another is that of a Redis that has lost what it had."""
         self._redis_time_s = 0.0
         self._answered_at_s: float | None = None
         self._away_until_s: float | None = None
@@ -88,9 +90,10 @@ class FleetReader:
         self._answered_at_s, self._redis_time_s = self._clock(), changes.now_us / 1e6
         if self._away_until_s is not None:
             log.info("redis is back")
-            # Keys may have run out meanwhile; engines have their time to announce themselves again.
+        if self._away_until_s is not None or self._life not in ("", changes.life):
+            # Keys may have run out meanwhile, or have been lost; engines have their time to announce themselves again.
             self._forgiving_until_s = self._answered_at_s + ENGINE_KEY_LIFETIME_S
-            self._away_until_s = None
+        self._away_until_s, self._life = None, changes.life
         self._mirror.take(changes, forgiving=self._clock() < self._forgiving_until_s)
         self._readiness.has("redis")
 

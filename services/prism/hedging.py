@@ -28,8 +28,8 @@ async def hedged(
     """
     contenders = [_Contender(first)]
     try:
-        if not await contenders[0].has_ended_within(after_s) and (other := await second()) is not None:
-            contenders.append(_Contender(other))
+        if not await contenders[0].has_ended_within(after_s):
+            contenders.append(_Contender(_made(second)))  # making it may take long, and the first may answer meanwhile
         winner = await _first_entered(contenders)
         contenders.remove(winner)
         async with winner as given:
@@ -37,6 +37,19 @@ async def hedged(
             yield given
     finally:
         await _leave(contenders)
+
+
+class _NobodyElse(Exception):
+    """There is no second context."""
+
+
+@contextlib.asynccontextmanager
+async def _made(make: Callable[[], Awaitable[AbstractAsyncContextManager[T] | None]]) -> AsyncIterator[T]:
+    context = await make()
+    if context is None:
+        raise _NobodyElse
+    async with context as given:
+        yield given
 
 
 class _Contender(Generic[T]):
@@ -68,16 +81,19 @@ class _Contender(Generic[T]):
 
 async def _first_entered(contenders: Sequence[_Contender[T]]) -> _Contender[T]:
     entering = {contender.entering: contender for contender in contenders}
-    while True:
+    problem: BaseException = _NobodyElse()
+    while entering:
         done, _ = await asyncio.wait(entering, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
-            contender = entering.pop(task)
-            if task.exception() is None:
+            contender, error = entering.pop(task), task.exception()
+            if error is None:
                 return contender
-        if not entering:
-            task.result()
+            if not isinstance(error, _NobodyElse):
+                problem = error
+    raise problem
 
 
 async def _leave(contenders: list[_Contender[T]]) -> None:
     while contenders:
-        await contenders.pop().leave()
+        await contenders[-1].leave()
+        contenders.pop()  # not before: whoever is cancelled meanwhile leaves it again

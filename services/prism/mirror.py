@@ -59,7 +59,8 @@ class Mirror:
         """
         if changes.is_whole:
             self._clear(but=changes.keys, forgiving=forgiving)
-        for key, value in zip(changes.keys, changes.values, strict=True):
+        # Who comes anew is known before its forecast is taken in, though its state may be marked later than that.
+        for key, value in sorted(zip(changes.keys, changes.values, strict=True), key=_is_no_state):
             if key.startswith(_ENGINE):
                 self._take_state(key.removeprefix(_ENGINE), _text.decode(value), changes.now_us, forgiving=forgiving)
             elif key.startswith(_FORECAST):
@@ -121,6 +122,10 @@ class Mirror:
         self._records.pop(engine, None)
         if self._views.pop(engine, None) is not None:
             self._engines = None
+
+
+def _is_no_state(change: tuple[str, msgspec.Raw]) -> bool:
+    return not change[0].startswith(_ENGINE)
 
 
 MessageType = TypeVar("MessageType", bound=Message)

@@ -140,7 +140,7 @@ def _permitted(
 ) -> Sequence[EngineView]:
     """The engines that may be chosen: at least one."""
     having_model = [engine for engine in fleet.engines if engine.state.model == model]
-    if not having_model:
+    if not having_model and not tried:  # else it was there a moment ago
         if not fleet.engines:
             problem = "no engine is in the fleet" if fleet.known else "the fleet is not known: Redis is away"
             raise Unavailable(problem, code="no_engine", retry_after_s=RETRY_AFTER_S)

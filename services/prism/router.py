@@ -40,7 +40,9 @@ MOST_DIGITS = 9
 class Asked(NamedTuple):
     """An engine that answers."""
 
-    route: Route
+    decision: Decision
+    sent_s: float
+    """When, from the request's arrival."""
     answer: Answer
 
 
@@ -97,10 +99,11 @@ class Router:
                     raise _all_full(tried, full) from None
                 raise
             try:
-                async with self._answering(decision, intake, account, tried) as (route, answer):
-                    if route is not decision.route:
+                async with self._answering(decision, intake, account, tried) as (taken, sent_s, answer):
+                    route = taken.route
+                    if taken is not decision:
                         self._metrics.hedges_won.labels(route.engine).inc()
-                    account.route = route
+                    account.route, account.route_s, account.sent_s = route, taken.took_s, sent_s
                     account.first_byte_s = self._clock() - intake.arrived_at_s
                     account.status, account.is_stream = answer.status, answer.is_stream
                     headers = _client_headers(route, intake.slo, account)
@@ -182,6 +185,7 @@ class Router:
     @contextlib.asynccontextmanager
     async def _asked(self, decision: Decision, intake: Intake) -> AsyncIterator[Asked]:
         route, dispatch, _ = decision
+        sent_s = self._clock() - intake.arrived_at_s
         asked = self._upstream.ask(
             route.url + intake.path,
             intake.body,
@@ -196,7 +200,7 @@ class Router:
                 is_taken = answer.status < HTTPStatus.BAD_REQUEST
                 self._dispatches.answered(dispatch, self._clock())
                 self._learn_size(intake, answer)
-                yield Asked(route, answer)
+                yield Asked(decision, sent_s, answer)
         except EngineFull:
             self._dispatches.well(dispatch)
             self._metrics.retries.labels(route.engine).inc()

@@ -144,8 +144,8 @@ class Upstream:
             if connection is None:
                 connection, is_kept = await _connected(address), False
             try:
-                connection.send(request, first_byte_s)
                 try:
+                    connection.send(request, first_byte_s)
                     first = await _first_bytes(connection)
                 except ConnectionBroken as error:
                     if is_kept and not connection.touched:

@@ -90,6 +90,16 @@ async def test_an_answer_that_breaks_off_says_so(said: bytes, touched: bool) -> 
         assert (connection.touched, connection.reusable) == (touched, False)
 
 
+async def test_a_connection_that_was_closed_before_it_was_used_says_so() -> None:
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with connected(hang_up) as connection:
+        await eventually(lambda: connection.closed)
+        with pytest.raises(ConnectionBroken):
+            await read(connection)
+
+
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nfine"])
 async def test_silence_is_waited_for_as_long_as_was_said(said: bytes) -> None:
     async with connected(says(said)) as connection:

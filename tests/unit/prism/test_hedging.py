@@ -144,3 +144,43 @@ async def test_what_befalls_the_answer_is_told_to_the_engine_that_gives_it() -> 
 async def _name(first: Engine, second: Engine) -> str:
     async with hedged(first.answer(), LATE_S, second.second) as name:
         return name
+
+
+async def test_a_first_that_answers_while_a_second_is_looked_for_is_not_kept_waiting() -> None:
+    first, gone = Engine("first"), asyncio.Event()
+
+    async def looks_for_ever() -> None:
+        first.tell()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            gone.set()
+
+    async with asyncio.timeout(5), hedged(first.answer(), LATE_S, looks_for_ever) as name:
+        assert (name, gone.is_set()) == ("first", True)
+
+
+async def test_a_first_that_fails_while_nobody_else_is_found_is_the_failure() -> None:
+    first = Engine("first", problem=OSError("one"))
+
+    async def nobody() -> None:
+        first.tell()
+        await eventually(lambda: first.thrown)
+
+    with pytest.raises(OSError, match="one"):
+        async with hedged(first.answer(), LATE_S, nobody):
+            pass
+
+
+async def test_a_loser_that_had_answered_is_left_though_the_client_leaves_just_then() -> None:
+    for ticks in range(12):
+        first, second = Engine("first"), Engine("second")
+        answering = asyncio.create_task(_name(first, second))
+        await eventually(lambda second=second: second.asked)
+        first.tell()
+        second.tell()
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        answering.cancel()
+        await asyncio.wait((answering,))
+        assert (first.in_use, second.in_use) == (False, False), ticks

@@ -117,6 +117,12 @@ def test_a_forecast_of_an_engine_that_is_not_there_is_not_kept():
     assert known.engines[0].steps_learned == 0
 
 
+def test_a_forecast_marked_before_the_latest_state_of_an_engine_that_is_new_is_kept():
+    known = Mirror()
+    known.take(changes(forecast("a", 9), told("a")), forgiving=False)
+    assert known.engines[0].steps_learned == 9
+
+
 def test_totals_are_the_latest_and_none_where_nothing_is_reserved():
     known = mirror(told("a"), (reserved_key("a"), totals(2, 30)), (reserved_key("b"), totals(0, 0)))
     shown = known.reserved

@@ -92,6 +92,19 @@ def test_an_engine_tried_already_is_not_tried_again() -> None:
         _chosen(*engines, tried=frozenset({"a", "b"}))
 
 
+def test_a_model_whose_only_engine_has_left_after_it_failed_is_away_and_not_unknown() -> None:
+    with pytest.raises(Unavailable, match="failed: gone"):
+        choose(
+            Fleet(engines=(engine("a"),), age_s=0),
+            {},
+            ASK,
+            NO_TARGETS,
+            model="other",
+            draw=0.5,
+            tried=frozenset({"gone"}),
+        )
+
+
 def test_suspects_are_better_than_nothing() -> None:
     assert _chosen(engine("a"), loads={"a": Load(suspect=True)}).engine == "a"
 
