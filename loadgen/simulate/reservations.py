@@ -19,14 +19,18 @@ class Reservations:
     def __init__(self) -> None:
         self._made: dict[str, dict[str, _Made]] = {}
         self._totals: dict[str, Pending] = {}
+        self._shown: Mapping[str, Pending] | None = {}
 
     @property
     def totals(self) -> Mapping[str, Pending]:
-        """By engine, where there is something."""
-        return self._totals
+        """By engine, where there is something; what has been read stays as it was."""
+        if self._shown is None:
+            self._shown = dict(self._totals)
+        return self._shown
 
     def reserve(self, dispatch: Dispatch, replica: str, now_s: float) -> Pending:
         """All that is reserved on its engine then, this included."""
+        self._shown = None
         own = Pending.of([(dispatch.interval, dispatch.prompt_tokens)])
         self._made.setdefault(dispatch.engine, {})[dispatch.name(replica)] = _Made(own, now_s)
         total = self._totals[dispatch.engine] = self._totals.get(dispatch.engine, NOTHING).plus(own)
@@ -37,6 +41,7 @@ class Reservations:
         made = self._made.get(engine, {}).pop(dispatch, None)
         if made is None:
             return
+        self._shown = None
         self._totals[engine] = self._totals[engine].minus(made.pending)
         if not self._made[engine]:
             del self._totals[engine], self._made[engine]

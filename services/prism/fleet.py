@@ -115,7 +115,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     engines: tuple[EngineView, ...] = ()
     """In order of their names."""
     reserved: Mapping[str, Pending] | None = None
-    """By engine, where there are any; None while nobody can say, as Redis is away."""
+    """By engine, where there are any; None while nobody can say, as Redis is away. Another mapping when anything has changed."""
     now_s: float = 0.0
     """Redis TIME, as well as it is known."""
     age_s: float = math.inf

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -176,7 +177,7 @@ async def test_a_loser_that_had_answered_is_left_though_the_client_leaves_just_t
     for ticks in range(12):
         first, second = Engine("first"), Engine("second")
         answering = asyncio.create_task(_name(first, second))
-        await eventually(lambda second=second: second.asked)
+        await eventually(partial(getattr, second, "asked"))
         first.tell()
         second.tell()
         for _ in range(ticks):
