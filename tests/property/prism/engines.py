@@ -53,13 +53,17 @@ def step_models(draw: st.DrawFn) -> StepModel:
 
 
 @st.composite
-def straight_models(draw: st.DrawFn) -> StepModel:
-    """Those where a token more takes as long in any step: nothing is gained or lost by the size of a chunk."""
+def straight_models(draw: st.DrawFn, *, reads_cache: bool = True) -> StepModel:
+    """Those where a token more takes as long in any step: nothing is gained or lost by the size of a chunk.
+
+    Args:
+        reads_cache: whether what is in the cache takes time.
+    """
     return law(
         base=draw(st.floats(1e-3, 0.1)),
         per_sequence=draw(st.floats(0, 1e-3)),
         per_token=draw(st.floats(1e-6, 1e-3)),
-        per_kv_token=draw(st.floats(0, 1e-6)),
+        per_kv_token=draw(st.floats(0, 1e-6)) if reads_cache else 0.0,
     )
 
 
