@@ -132,9 +132,10 @@ local function settle(key, now_us)
 end
 local now_us = time_us()
 local marked = {{ENGINE .. ARGV[1]}}
-local is_back = redis.call("EXISTS", marked[1]) == 0
 local state = ARGV[2] .. string.format("%.6f", now_us / 1000000) .. ARGV[3]
 redis.set_repl(redis.REPL_REPLICA)
+-- A Redis that is full refuses a script whose first write may take memory; this one does not, and what follows goes through.
+local is_back = redis.call("EXPIRE", marked[1], {ENGINE_KEY_LIFETIME_S}) == 0
 redis.call("SET", marked[1], state, "EX", {ENGINE_KEY_LIFETIME_S})
 local has_settled = settle(RESERVED .. ARGV[1], now_us)
 redis.set_repl(redis.REPL_ALL)
@@ -163,6 +164,8 @@ RESERVE = f"""{MARK}{_KEYS}{_TOTALS}{_RELEASE}
 local now_us = time_us()
 local key = RESERVED .. ARGV[1]
 redis.set_repl(redis.REPL_REPLICA)
+-- It is new; but only with a first write that takes no memory does a Redis that is full let the others through.
+redis.call("HDEL", key, ARGV[2])
 local marked = {{key}}
 if ARGV[5] and release(ARGV[5], ARGV[6]) then
   marked[2] = RESERVED .. ARGV[5]
