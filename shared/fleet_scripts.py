@@ -110,7 +110,8 @@ local function settle(key, now_us)
   end
   for i = 1, #fields, 2 do
     local made_us, tokens, interval = made_of(fields[i + 1])
-    if made_us and now_us - made_us >= {RESERVATION_LIFETIME_S * 1_000_000} then
+    -- One that was made later than now is from before the clock was put back.
+    if made_us and math.abs(now_us - made_us) >= {RESERVATION_LIFETIME_S * 1_000_000} then
       redis.call("HDEL", key, fields[i])
     elseif made_us then
       is_empty = false

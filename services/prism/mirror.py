@@ -127,9 +127,10 @@ class Mirror:
 def _text_of(value: msgspec.Raw) -> str | bool:
     """Text, false where there is none; what is no text is no message either, and is found unreadable as one."""
     try:
-        return _text.decode(value)
+        text: str | bool = _text.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
+    return text
 
 
 def _is_no_state(change: tuple[str, msgspec.Raw]) -> bool:
