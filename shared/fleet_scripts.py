@@ -110,7 +110,8 @@ local function settle(key, now_us)
   end
   for i = 1, #fields, 2 do
     local made_us, tokens, interval = made_of(fields[i + 1])
-    if made_us and now_us - made_us >= {RESERVATION_LIFETIME_S * 1_000_000} then
+    -- One that was made later than now is from before the clock was put back.
+    if made_us and math.abs(now_us - made_us) >= {RESERVATION_LIFETIME_S * 1_000_000} then
       redis.call("HDEL", key, fields[i])
     elseif made_us then
       is_empty = false
@@ -132,9 +133,10 @@ local function settle(key, now_us)
 end
 local now_us = time_us()
 local marked = {{ENGINE .. ARGV[1]}}
-local is_back = redis.call("EXISTS", marked[1]) == 0
 local state = ARGV[2] .. string.format("%.6f", now_us / 1000000) .. ARGV[3]
 redis.set_repl(redis.REPL_REPLICA)
+-- A Redis that is full refuses a script whose first write may take memory; this one does not, and what follows goes through.
+local is_back = redis.call("EXPIRE", marked[1], {ENGINE_KEY_LIFETIME_S}) == 0
 redis.call("SET", marked[1], state, "EX", {ENGINE_KEY_LIFETIME_S})
 local has_settled = settle(RESERVED .. ARGV[1], now_us)
 redis.set_repl(redis.REPL_ALL)
@@ -163,6 +165,8 @@ RESERVE = f"""{MARK}{_KEYS}{_TOTALS}{_RELEASE}
 local now_us = time_us()
 local key = RESERVED .. ARGV[1]
 redis.set_repl(redis.REPL_REPLICA)
+-- It is new; but only with a first write that takes no memory does a Redis that is full let the others through.
+redis.call("HDEL", key, ARGV[2])
 local marked = {{key}}
 if ARGV[5] and release(ARGV[5], ARGV[6]) then
   marked[2] = RESERVED .. ARGV[5]

@@ -60,7 +60,7 @@ def forecast_key(engine: str) -> str:
 
 def reserved_key(engine: str) -> str:
     """A Redis hash: requests on their way to an engine that its state does not show yet. `replica:number` has `µs:prompt
-    tokens`; `requests` and `prompt_tokens` have the totals."""
+    tokens:interval` of `DUE_EDGES_S`, from 1; `requests#interval` and `prompt_tokens#interval` have the totals."""
     return f"synergy:v1:reserved:{engine}"
 
 

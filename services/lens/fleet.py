@@ -91,17 +91,23 @@ class Fleet:
     async def share_prefixes(self, held: frozenset[str]) -> bool:
         """Write which blocks of text are cached, to be called before the state that tells of them; False where Redis is away.
 
-        So whoever has read a state and then the set finds in it every change that the state tells of, or a later one.
+        A Redis that is there and refuses them, as one that is full does, is no reason to leave the pool: routers then know the
+        cache less well. Otherwise whoever has read a state and then the set finds in it every change that the state tells of, or a later one.
         """
         try:
             if held or self._shared_prefixes:
                 count = await self._write_prefixes(self._shared_prefixes, held)
                 if count != len(held):  # Redis has lost what it had
                     await self._write_prefixes(None, held)
+        except redis.exceptions.ResponseError as error:
+            self._shared_prefixes = None
+            self._readiness.lacks("prefixes", str(error))
+            return True
         except (redis.exceptions.RedisError, OSError) as error:
             self._shared_prefixes = None
             self._readiness.lacks("redis", str(error))
             return False
+        self._readiness.has("prefixes")
         self._shared_prefixes = held
         return True
 

@@ -95,7 +95,7 @@ def receipt_of(account: Account, outcome: str, duration_s: float, replica: str) 
         met=_met(account, outcome, slo, e2e_s),
         ttft_ms=ms(account.ttft_s),
         tpot_ms=ms(account.tpot_s),
-        e2e_ms=e2e_s * 1e3,
+        e2e_ms=round(e2e_s * 1e3, 3),
         output_tokens=account.ending.output_tokens,
     )
 

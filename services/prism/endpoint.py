@@ -1,5 +1,6 @@
 """An endpoint that takes a generation request, bare ASGI: whatever becomes of a request, it is answered, counted and logged once."""
 
+import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
@@ -14,9 +15,10 @@ from services.prism.hindsight import Hindsight
 from services.prism.intake import Intake, take_in
 from services.prism.metrics import Metrics
 from services.prism.relay import StreamBroken
+from services.prism.route import RETRY_AFTER_S
 from shared.api import AnyRequest
 from shared.asgi import ClientGone, refuse, request_id_of, unless_client_leaves
-from shared.errors import ApiError
+from shared.errors import ApiError, Unavailable
 from shared.slo import Slo
 
 log = structlog.get_logger()
@@ -78,6 +80,12 @@ class Endpoint:
             account.status, outcome = CLIENT_GONE_STATUS, CLIENT_GONE
         except StreamBroken:
             pass
+        except asyncio.CancelledError:
+            if not (account.is_stream and account.first_byte_s is not None):  # else its stream has said so
+                leaving = Unavailable("the router is shutting down", code="draining", retry_after_s=RETRY_AFTER_S)
+                account.status, outcome = leaving.status, FAILED
+                await refuse(send, leaving, account.request_id)
+            raise
         except ApiError as error:
             account.status, outcome = error.status, self._outcome(error.status)
             await refuse(send, error, account.request_id)

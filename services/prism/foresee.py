@@ -151,7 +151,8 @@ def foresee(
     )
     kept = kept_by_fate.mean(axis=0)
     kept_in_all = kept.sum(axis=0)
-    ahead_tokens = np.maximum((before * kept).sum(axis=0) - speed.rate * age_s, 0.0)
+    kept_before = (before * kept).sum(axis=0)
+    ahead_tokens = np.maximum(kept_before - speed.rate * age_s, 0.0)
     # So much of the time given has what comes an earlier due date.
     come_before = np.maximum(1.0 - _MIDDLES_S / given_s, 0.0)
     taken = np.minimum((come_before * crowd.arriving_tokens_per_s).sum(axis=0) / speed.rate, MOST_BUSY)
@@ -160,6 +161,8 @@ def foresee(
     computed_s = computed_s / (1.0 - taken)
     room_s = _generations_until_room(crowd, ask) * ask.output_tokens * alone_s
     presumed_ttft_s = crowd.in_flight_s + computed_s + room_s
+    # An engine that nobody is at has nothing to tell, and does so once a second.
+    unseen_s = UNSEEN_SHARE * age_s * (crowd.decodes + crowd.requests_ahead > 0.0)
     correction = _UNCORRECTED if errors is None else _correction_by(errors)
     ttft_s = correction.ttft_factor * presumed_ttft_s
 
@@ -168,7 +171,7 @@ def foresee(
     backlog_s = np.maximum(kept_in_all / speed.rate - age_s, 0.0)
     pace_s = _pace_s(crowd, alone_s, own_pace_s)
     free_s = _free_s(speed, alone_s, arriving_tokens_per_s)
-    paced_share = _within(backlog_s - ttft_s, pace_s * ask.output_tokens)
+    paced_share = _within((kept_in_all - kept_before) / speed.rate, pace_s * ask.output_tokens)
     presumed_tpot_s = _tpot_s(free_s, pace_s, paced_share)
     tpot_s = presumed_tpot_s if errors is None else _tpot_s(correction.tpot_factor * free_s, pace_s, paced_share)
     slowed = np.maximum(1.0 - speed.joint_rate / speed.rate, 0.0) * np.minimum(busy, MOST_BUSY)
@@ -176,7 +179,7 @@ def foresee(
     return Foreseen(
         ttft_s=ttft_s,
         tpot_s=tpot_s,
-        p_met=_p_met(slo, ask, _Answer(ttft_s, tpot_s, alone_s), age_s, correction.ttft_deviation),
+        p_met=_p_met(slo, ask, _Answer(ttft_s, tpot_s, alone_s), unseen_s, correction.ttft_deviation),
         others_broken=_others_broken(crowd, kept_by_fate, np.maximum(kept_with_own - own_by_due, 0.0)),
         delay_s=own_tokens / speed.joint_rate + slowed * ask.output_tokens * tpot_s,
         backlog_s=backlog_s,
@@ -292,14 +295,15 @@ def _tpot_s(free_s: Array, pace_s: Array, paced_share: Array) -> Array:
     return np.asarray(free_s + paced_share * (pace_s - free_s))
 
 
-def _p_met(slo: Slo, ask: Ask, answer: _Answer, age_s: Array, deviation: float | Array) -> Array:
+def _p_met(slo: Slo, ask: Ask, answer: _Answer, unseen_s: Array, deviation: float | Array) -> Array:
     """That all targets are kept. Lens lengthens no step beyond what the TPOT target allows: it is broken where answers alone break it.
 
     Args:
+        unseen_s: by so much a first token is off, since the state is old.
         deviation: of a time to first token, relative.
     """
     ttft_s, tpot_s, alone_s = answer
-    off_s = np.hypot(deviation * ttft_s, UNSEEN_SHARE * age_s)
+    off_s = np.hypot(deviation * ttft_s, unseen_s)
     p_met = np.ones_like(ttft_s)
     if slo.ttft_s is not None:
         p_met = p_met * _normal((slo.ttft_s - ttft_s) / off_s)

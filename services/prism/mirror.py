@@ -62,9 +62,9 @@ class Mirror:
         # Who comes anew is known before its forecast is taken in, though its state may be marked later than that.
         for key, value in sorted(zip(changes.keys, changes.values, strict=True), key=_is_no_state):
             if key.startswith(_ENGINE):
-                self._take_state(key.removeprefix(_ENGINE), _text.decode(value), changes.now_us, forgiving=forgiving)
+                self._take_state(key.removeprefix(_ENGINE), _text_of(value), changes.now_us, forgiving=forgiving)
             elif key.startswith(_FORECAST):
-                self._take_forecast(key.removeprefix(_FORECAST), _text.decode(value))
+                self._take_forecast(key.removeprefix(_FORECAST), _text_of(value))
             elif key.startswith(_RESERVED):
                 self.note_reserved(key.removeprefix(_RESERVED), Pending.of_totals(_totals.decode(value)))
         if changes.is_whole:
@@ -122,6 +122,15 @@ class Mirror:
         self._records.pop(engine, None)
         if self._views.pop(engine, None) is not None:
             self._engines = None
+
+
+def _text_of(value: msgspec.Raw) -> str | bool:
+    """Text, false where there is none; what is no text is no message either, and is found unreadable as one."""
+    try:
+        text: str | bool = _text.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    return text
 
 
 def _is_no_state(change: tuple[str, msgspec.Raw]) -> bool:

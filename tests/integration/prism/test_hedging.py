@@ -1,13 +1,19 @@
 """A request that is late for its first token is sent to a second engine that can still make it, and to no other."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
+import redis.asyncio
 
+from services.prism.receipt_log import FIELD
+from shared.names import RECEIPTS_STREAM_KEY
+from shared.receipt import Receipt
+from shared.wire import decode
 from tests.integration.prism.conftest import Announcer, Prism
 from tests.integration.prism.fake_engine import FakeEngine, hang, stream
-from tests.servers import eventually
+from tests.servers import Server, eventually
 
 Engines = tuple[FakeEngine, FakeEngine]
 TIGHT = {"x-slo-ttft-ms": "2000"}
@@ -40,6 +46,27 @@ async def test_a_late_engine_is_overtaken_by_another_and_its_request_is_cancelle
         'prism_engine_breaker{engine="fast",state="closed"} 1.0',
     ):
         assert line in body.decode()
+
+
+async def test_a_second_engine_is_held_to_what_it_took_since_it_was_asked(
+    prism: Prism, two_engines: Engines, redis_process: Server
+) -> None:
+    fast, slow = two_engines
+    fast.behaviour, slow.behaviour = hang, stream(b"data: 1\n\n", b"data: [DONE]\n\n")
+    async with asyncio.timeout(5), prism.complete(headers=TIGHT, stream=True) as response:
+        await response.read()
+    client: Any = redis.asyncio.from_url(redis_process.url)
+
+    async def is_written() -> bool:
+        return bool(await client.xlen(RECEIPTS_STREAM_KEY))
+
+    await eventually(is_written)
+    [(_, fields)] = await client.xrange(RECEIPTS_STREAM_KEY)
+    await client.aclose()
+    receipt = decode(fields[FIELD.encode()], Receipt)
+    assert (receipt.engine, receipt.tries) == ("slow", 2)
+    assert receipt.sent_ms is not None
+    assert receipt.sent_ms >= 200
 
 
 async def test_without_a_target_nothing_is_late(prism: Prism, two_engines: Engines) -> None:

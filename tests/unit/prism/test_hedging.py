@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from functools import partial
 
 import pytest
 
@@ -175,13 +174,18 @@ async def test_a_first_that_fails_while_nobody_else_is_found_is_the_failure() ->
 
 async def test_a_loser_that_had_answered_is_left_though_the_client_leaves_just_then() -> None:
     for ticks in range(12):
-        first, second = Engine("first"), Engine("second")
-        answering = asyncio.create_task(_name(first, second))
-        await eventually(partial(getattr, second, "asked"))
-        first.tell()
-        second.tell()
-        for _ in range(ticks):
-            await asyncio.sleep(0)
-        answering.cancel()
-        await asyncio.wait((answering,))
-        assert (first.in_use, second.in_use) == (False, False), ticks
+        assert await _left_in_use(ticks) == (False, False), ticks
+
+
+async def _left_in_use(ticks: int) -> tuple[bool, bool]:
+    """Which of two engines, that answer at once, are in use after their client has left so many turns of the loop later."""
+    first, second = Engine("first"), Engine("second")
+    answering = asyncio.create_task(_name(first, second))
+    await eventually(lambda: second.asked)
+    first.tell()
+    second.tell()
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    answering.cancel()
+    await asyncio.wait((answering,))
+    return first.in_use, second.in_use

@@ -110,6 +110,13 @@ def test_what_cannot_be_read_leaves_the_last_and_is_a_sign_of_life():
     assert [(engine.state.decode_seqs, engine.steps_learned) for engine in known.engines] == [(4, 9)]
 
 
+def test_what_is_no_text_leaves_the_last_too():
+    known = mirror(told("a", decode_seqs=4), forecast("a", 9))
+    no_text = msgspec.Raw(b"\xa2\xff\xfe")
+    known.take(changes((engine_key("a"), no_text), (forecast_key("a"), no_text)), forgiving=False)
+    assert [(engine.state.decode_seqs, engine.steps_learned) for engine in known.engines] == [(4, 9)]
+
+
 def test_a_forecast_of_an_engine_that_is_not_there_is_not_kept():
     known = mirror(forecast("a", 9))
     assert not known.engines
