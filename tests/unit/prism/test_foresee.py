@@ -191,7 +191,8 @@ def test_without_targets_nothing_can_be_missed_nor_a_pace_by_an_answer_of_one_to
 
 def test_the_older_the_state_the_less_is_certain() -> None:
     slo = Slo(ttft_s=0.25)
-    assert 0.5 < seen(flat(state_age_s=0.9), slo=slo).p_met < seen(flat(), slo=slo).p_met
+    assert 0.5 < seen(flat(**ANSWERS, state_age_s=0.9), slo=slo).p_met < seen(flat(**ANSWERS), slo=slo).p_met
+    assert seen(flat(state_age_s=0.9), slo=slo).p_met > 0.99  # nobody is there: it has nothing to tell
 
 
 def test_promises_are_broken_that_would_have_been_kept_without_the_request() -> None:
