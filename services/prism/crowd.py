@@ -42,17 +42,20 @@ class Crowd(NamedTuple):
     requests_by_due: Array
     arriving_tokens_per_s: Array
     """By the time given for a first token."""
+    on_their_way: Array
+    """Of the requests ahead, those that the state does not count."""
 
 
 def crowd_of(engines: Sequence[EngineView], loads: Sequence[Load]) -> Crowd:
     """Those at these engines, what is on its way there included."""
     numbers = np.concatenate([engine.numbers for engine in engines]).reshape(len(engines), -1).T
     by_interval = numbers[-3 * DUE_INTERVALS :].reshape(3, DUE_INTERVALS, len(engines))
-    crowd = Crowd(*numbers[: -3 * DUE_INTERVALS], *by_interval)
+    crowd = Crowd._make((*numbers[: -3 * DUE_INTERVALS], *by_interval, np.zeros(len(engines))))
     expecting = [place for place, load in enumerate(loads) if load.pending.requests]
     if expecting:
         requests = np.array([loads[place].pending.requests_by_due for place in expecting]).T
         by_interval[0][:, expecting] += np.array([loads[place].pending.prompt_tokens_by_due for place in expecting]).T
         by_interval[1][:, expecting] += requests
-        crowd.requests_ahead[expecting] += requests.sum(axis=0)
+        crowd.on_their_way[expecting] = requests.sum(axis=0)
+        crowd.requests_ahead[:] += crowd.on_their_way
     return crowd

@@ -67,16 +67,10 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             np.float64,
         )
 
-    def speeds(self, pending_requests: int) -> Array:
-        """As `speeds_of`, found once."""
-        speeds = self._speeds.get(pending_requests)
-        if speeds is None:
-            speeds = self._speeds[pending_requests] = speeds_of(self.state, self.model, pending_requests)
-        return speeds
-
     @cached_property
-    def _speeds(self) -> dict[int, Array]:
-        return {}
+    def speeds(self) -> Array:
+        """As `speeds_of`, found once."""
+        return speeds_of(self.state, self.model)
 
     @property
     def idle(self) -> "EngineView":

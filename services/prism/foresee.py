@@ -137,8 +137,7 @@ def foresee(
     prompt_tokens = float(max(ask.prompt_tokens, 1))
     own_tokens = np.maximum(prompt_tokens - np.asarray(cached_tokens or 0.0), 1.0)
     own_pace_s = PACED_AT * (slo.tpot_s or REFERENCE_TPOT_S)
-    rows = [engine.speeds(load.pending.requests) for engine, load in zip(engines, loads, strict=True)]
-    speeds = Speeds._make(caution * speed for speed in Speeds.of_rows(rows))
+    speeds = Speeds.of_rows([engine.speeds for engine in engines]).with_more(crowd.on_their_way, caution)
     speed = _speed(crowd, speeds, own_pace_s)
     alone_s = speeds.alone_s + speeds.per_kv_token_s * (prompt_tokens + ask.output_tokens / 2)
     given_s = min(slo.first_token_s, REFERENCE_TTFT_S)

@@ -1,7 +1,7 @@
 """How long an engine's steps take with those that are there, as its step model says. Pure.
 
-Found once for as long as an engine's state, its model and what is on its way there stay as they are, and not for each request: a
-router that has hundreds of engines has no time to ask all their models anew.
+Found once for as long as an engine's state and model stay as they are, and not for each request: a router that has hundreds of
+engines has no time to ask all their models anew.
 """
 
 from collections.abc import Sequence
@@ -43,15 +43,23 @@ class Speeds(NamedTuple):
         columns = np.concatenate(rows).reshape(len(rows), -1).T
         return cls._make((*columns[: -len(CHUNKS_TOKENS)], columns[-len(CHUNKS_TOKENS) :]))
 
+    def with_more(self, requests: Array, caution: float | Array) -> "Speeds":
+        """With more requests ahead, whose prompts are as long as the reference; all times multiplied by `caution`."""
+        more_s = requests * (self.joined_s - self.decode_s)
+        return Speeds(
+            caution * (self.decode_s + more_s / 2),
+            caution * (self.joined_s + more_s / 2),
+            caution * (self.alone_s + more_s),
+            caution * self.per_kv_token_s,
+            caution * self.per_attention_work_s,
+            caution * self.beside_s,
+        )
 
-def speeds_of(state: EngineState, model: StepModel, pending_requests: int) -> Array:
-    """The `Speeds` of one engine, in a row.
 
-    Args:
-        pending_requests: on their way there, that the state does not count.
-    """
+def speeds_of(state: EngineState, model: StepModel) -> Array:
+    """The `Speeds` of one engine, in a row."""
     most = max(state.max_running, 1) - 1
-    ahead = state.prefill_seqs + state.waiting_requests + pending_requests
+    ahead = state.prefill_seqs + state.waiting_requests
     seqs = min(state.decode_seqs + ahead / 2, most)
     kv_tokens = float(state.kv_tokens)
     decode_s = _step_s(model, seqs, kv_tokens)

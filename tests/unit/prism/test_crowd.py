@@ -54,6 +54,7 @@ def test_every_number_is_where_its_name_says() -> None:
         "is_cold": 0.0,
         "is_drifting": 0.0,
         "upper_ratio": pytest.approx(1.2),
+        "on_their_way": 0.0,
     }
     assert found.tokens_by_due[:, 1].tolist() == list(by_due(900, interval=3))
     assert found.requests_by_due[:, 1].tolist() == list(by_due(2, interval=3))
