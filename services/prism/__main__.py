@@ -12,6 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from services.prism.app import create_app
+from services.prism.bounded_heads import BoundedHeads
 from services.prism.cached_prefixes import CachedPrefixes
 from services.prism.decisions import Decisions
 from services.prism.dispatches import Dispatches
@@ -111,7 +112,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
                 host=settings.host,
                 port=settings.port,
                 loop="asyncio",
-                http="httptools",
+                http=BoundedHeads,
                 ws="none",
                 lifespan="off",
                 log_config=None,
