@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import openai
 import pytest
 
-from services.prism.bounded_heads import MOST_HEAD_BYTES
+from services.prism.client_protocol import MOST_HEAD_BYTES
 from tests.integration.prism.conftest import Prism
 from tests.integration.prism.fake_engine import FakeEngine
 from tests.unit.prism.builders import MODEL

@@ -1,5 +1,8 @@
-"""Uvicorn's protocol with an end to what it takes as a request's head: nobody has been asked for a key before that is here."""
+"""Uvicorn's protocol with bounds: to what it takes as a request's head, since nobody has been asked for a key before that is here;
+and to how long a client may take nothing of its answer, since an engine is held for it so long.
+"""
 
+import asyncio
 from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -12,11 +15,31 @@ MOST_HEAD_BYTES = 64 * 1024
 end in the same piece of so many bytes the rest of that is not counted: there it may be twice as much."""
 
 
-class BoundedHeads(HttpToolsProtocol):
-    """Answers 431 to a head that is longer, and closes the connection."""
+class ClientProtocol(HttpToolsProtocol):
+    """Answers 431 to a head that is longer, and closes the connection; breaks one whose client takes nothing any more."""
+
+    patience_s = 60.0
+    """The longest that a client may take nothing, where so much waits for it that nothing more is written."""
 
     _head_bytes = 0
     """That have come since the last end of a head, piece of a body or end of a request."""
+    _watch: asyncio.TimerHandle | None = None
+    """There while writing is paused: nothing is set for a chunk."""
+
+    def pause_writing(self) -> None:
+        """Much waits for the client."""
+        super().pause_writing()
+        self._watch_out(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """The client has taken most of it."""
+        super().resume_writing()
+        self._rest()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed."""
+        self._rest()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request, taken up to the bound at a time."""
@@ -42,6 +65,23 @@ class BoundedHeads(HttpToolsProtocol):
         """The whole request is here."""
         self._head_bytes = 0
         super().on_message_complete()
+
+    def _watch_out(self, left_bytes: int) -> None:
+        self._rest()
+        self._watch = self.loop.call_later(self.patience_s, self._look, left_bytes)
+
+    def _rest(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    def _look(self, left_bytes: int) -> None:
+        """Whether the client has taken anything since so much was left."""
+        now_left_bytes = self.transport.get_write_buffer_size()
+        if now_left_bytes < left_bytes:
+            self._watch_out(now_left_bytes)
+        else:
+            self.transport.abort()  # the application learns of it as of any client that leaves
 
     def _refuse(self) -> None:
         if self.transport.is_closing():

@@ -1,4 +1,4 @@
-"""What is taken as a request's head has an end, however it comes; a body's end is for others to find."""
+"""What is taken as a request's head has an end, however it comes; so has the patience with a client that takes nothing."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from services.prism.bounded_heads import MOST_HEAD_BYTES, BoundedHeads
+from services.prism.client_protocol import MOST_HEAD_BYTES, ClientProtocol
 from shared.asgi import read_body, respond
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -26,7 +26,7 @@ async def count(_scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture
 async def connection() -> AsyncIterator[Connection]:
     config, state = uvicorn.Config(count, lifespan="off", log_config=None), ServerState()
-    server = await asyncio.get_running_loop().create_server(lambda: BoundedHeads(config, state, {}), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(lambda: ClientProtocol(config, state, {}), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     yield reader, writer
     writer.close()
@@ -76,3 +76,41 @@ async def test_what_follows_a_body_without_end_closes_the_connection(connection:
     with contextlib.suppress(ConnectionError):
         writer.write(b"x" * (2 * MOST_HEAD_BYTES))
         assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+class FullTransport(asyncio.Transport):
+    """One whose client takes what is said, look by look."""
+
+    def __init__(self, *left_bytes: int) -> None:
+        super().__init__()
+        self.left_bytes = list(left_bytes)
+        self.aborted = asyncio.Event()
+
+    def get_write_buffer_size(self) -> int:
+        return self.left_bytes.pop(0)
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+
+async def test_a_client_that_takes_something_is_waited_for_and_one_that_takes_nothing_is_not() -> None:
+    protocol, transport = (
+        ClientProtocol(uvicorn.Config(count, log_config=None), ServerState(), {}),
+        FullTransport(9, 6, 1, 1),
+    )
+    protocol.patience_s = 0.01
+    protocol.connection_made(transport)
+    protocol.pause_writing()
+    await asyncio.wait_for(transport.aborted.wait(), 5)
+    assert transport.left_bytes == []
+
+
+async def test_nobody_looks_once_the_client_has_taken_most_of_it() -> None:
+    protocol, transport = ClientProtocol(uvicorn.Config(count, log_config=None), ServerState(), {}), FullTransport(9)
+    protocol.patience_s = 0.0
+    protocol.connection_made(transport)
+    protocol.pause_writing()
+    protocol.resume_writing()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not transport.aborted.is_set()
