@@ -68,11 +68,13 @@ local function made_of(value)
   return tonumber(made_us), tonumber(tokens), tonumber(interval)
 end
 local function totals(key)
-  local values = redis.call("HMGET", key, unpack(TOTALS))
+  -- Where there is something else than a hash, or than numbers in it, nothing is reserved: one key must not end a read of all.
+  local values = redis.pcall("HMGET", key, unpack(TOTALS))
+  local numbers = {{}}
   for i = 1, #TOTALS do
-    values[i] = tonumber(values[i] or 0)
+    numbers[i] = tonumber(values[i] or 0) or 0
   end
-  return values
+  return numbers
 end
 local function add(key, sign, tokens, interval)
   redis.call("HINCRBY", key, TOTALS[interval], sign)
@@ -223,7 +225,8 @@ for i, name in ipairs(names) do
   if string.sub(name, 1, #RESERVED) == RESERVED then
     values[i] = totals(name)
   else
-    values[i] = redis.call("GET", name)
+    local value = redis.pcall("GET", name)
+    values[i] = type(value) == "string" and value -- as if there were none, where there is no text
   end
 end
 return cmsgpack.pack({{now_us, highest, life, is_whole, names, values}})

@@ -73,7 +73,8 @@ def slo_from_headers(
     if len(name) > LONGEST_CLASS_CHARACTERS:
         raise BadRequest(f"{CLASS_HEADER} is longer than {LONGEST_CLASS_CHARACTERS} characters", param=CLASS_HEADER)
     if classes is not None and name not in (DEFAULT_CLASS, *classes):
-        raise BadRequest(f"no SLO class {name!r} is configured; there are {sorted(classes)}", param=CLASS_HEADER)
+        there = sorted({DEFAULT_CLASS, *classes})
+        raise BadRequest(f"no SLO class {name!r} is configured; there are {there}", param=CLASS_HEADER)
     base = (classes or {}).get(name, Slo())
     return Slo(
         name=name,

@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 
 from services.prism.app import create_app
 from services.prism.cached_prefixes import CachedPrefixes
+from services.prism.client_protocol import ClientProtocol
 from services.prism.decisions import Decisions
 from services.prism.dispatches import Dispatches
 from services.prism.door import FindsKeys, Guard, KeyRing
@@ -41,6 +42,16 @@ from shared.settings import load
 log = structlog.get_logger()
 
 REDIS_TIMEOUT_S = 0.25
+
+
+def client_protocol(patience_s: float) -> type[ClientProtocol]:
+    """The protocol towards clients, as a class: uvicorn makes the instances itself."""
+
+    class Patient(ClientProtocol):
+        pass
+
+    Patient.patience_s = patience_s
+    return Patient
 
 
 class Server(uvicorn.Server):
@@ -111,7 +122,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
                 host=settings.host,
                 port=settings.port,
                 loop="asyncio",
-                http="httptools",
+                http=client_protocol(settings.idle_s),
                 ws="none",
                 lifespan="off",
                 log_config=None,

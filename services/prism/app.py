@@ -87,7 +87,7 @@ def create_app(  # noqa: PLR0913 - its parts, and what bounds them
 
     @app.get("/v1/models")
     async def models(request: Request) -> Response:
-        return _json(_models(await fleet.read(), grant_of(request.scope)))
+        return _told(request, _models(await fleet.read(), grant_of(request.scope)))
 
     described = msgspec.json.encode(description(slo_classes=slo_classes, keys=guard is not None))
 
@@ -96,10 +96,11 @@ def create_app(  # noqa: PLR0913 - its parts, and what bounds them
         return Response(described, headers={"content-type": JSON})
 
     @app.get("/v1/engines")
-    async def engines() -> Response:
+    async def engines(request: Request) -> Response:
         now_s = time.monotonic()
         known = await fleet.read()
-        return _json(
+        return _told(
+            request,
             {
                 "fleet_age_s": _finite(known.age_s),
                 "stale": known.stale,
@@ -112,7 +113,7 @@ def create_app(  # noqa: PLR0913 - its parts, and what bounds them
                     )
                     for engine in known.engines
                 ],
-            }
+            },
         )
 
     @app.get("/health/live")
@@ -188,6 +189,13 @@ async def _unexpected(request: Request, error: Exception) -> Response:
 def _error(request: Request, status: int, error: ApiError, headers: Mapping[str, str] | None = None) -> Response:
     headers = {**(headers or {}), "content-type": JSON, REQUEST_ID: request_id_of(request.headers)}
     return Response(error.body(), status, headers)
+
+
+def _told(request: Request, value: object) -> Response:
+    """What a client of the API asked for, by the name that it gave its request."""
+    response = _json(value)
+    response.headers[REQUEST_ID] = request_id_of(request.headers)
+    return response
 
 
 def _json(value: object, status: int = HTTPStatus.OK) -> Response:

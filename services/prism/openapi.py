@@ -166,8 +166,8 @@ def _paths(parameters: list[Json], keys: bool) -> Json:
         "/v1/slo/quote": {
             "post": _asks(parameters, "What a request would be promised", either, _as_json("QuoteAnswer"), keys)
         },
-        "/v1/models": {"get": _looks("The models that are served", _as_json("ModelList"), keys)},
-        "/v1/engines": {"get": _looks("The fleet", {"application/json": {"schema": engines}}, keys)},
+        "/v1/models": {"get": _looks("The models that are served", _as_json("ModelList"), keys, named=True)},
+        "/v1/engines": {"get": _looks("The fleet", {"application/json": {"schema": engines}}, keys, named=True)},
         "/health/live": {"get": _looks("Whether the process lives", _anything("application/json"))},
         "/health/ready": {
             "get": _looks("Whether it can serve, and what it lacks", _anything("application/json"), unready=True)
@@ -200,8 +200,9 @@ def _asks(parameters: list[Json], summary: str, body: Json, answers: Json, keys:
     }
 
 
-def _looks(summary: str, answers: Json, keys: bool = False, *, unready: bool = False) -> Json:
-    responses: Json = {"200": {"description": "The answer", "content": answers}}
+def _looks(summary: str, answers: Json, keys: bool = False, *, named: bool = False, unready: bool = False) -> Json:
+    headers: Json = {"headers": _headers()} if named else {}
+    responses: Json = {"200": {"description": "The answer", **headers, "content": answers}}
     if unready:
         responses["503"] = {"description": "Not now", "content": answers}
     return {"summary": summary, "responses": {**responses, **_guarded(keys)}, **_secured(keys)}

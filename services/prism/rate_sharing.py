@@ -18,15 +18,23 @@ from shared.names import rate_key
 
 SHARE_S = 0.5
 
-# Each key's time is in us of Redis TIME. What is added never makes it last longer than that, so nothing is left behind.
+# Each key's times are in us of Redis TIME: when it is full again, and when that was written. One that was written later than
+# now is from before the clock was put back: it owes what it owed then, not what the clock lacks besides.
+# What is added never makes it last longer than that, so nothing is left behind.
 _ADD = """
 local now = redis.call('TIME')
 local now_us = now[1] * 1000000 + now[2]
 local owed = {}
 for place, key in ipairs(KEYS) do
-  local full_at_us = math.max(tonumber(redis.call('GET', key) or 0), now_us) + tonumber(ARGV[place])
-  redis.call('SET', key, string.format('%.0f', full_at_us), 'PX', math.ceil((full_at_us - now_us) / 1000) + 1)
-  owed[place] = full_at_us - now_us
+  local full_at_us, written_at_us = string.match(redis.call('GET', key) or '', '^(%d+):(%d+)$')
+  local owed_us = 0
+  if full_at_us then
+    owed_us = math.max(full_at_us - math.max(written_at_us, now_us), 0)
+  end
+  owed_us = owed_us + ARGV[place]
+  local value = string.format('%.0f:%.0f', now_us + owed_us, now_us)
+  redis.call('SET', key, value, 'PX', math.ceil(owed_us / 1000) + 1)
+  owed[place] = owed_us
 end
 return owed
 """

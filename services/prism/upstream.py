@@ -25,6 +25,10 @@ MOST_KEPT = 256
 RETRIED_STATUSES = (502, 503)
 FULL_STATUS = 429
 
+MOST_REFUSAL_BYTES = 16 * 1024
+REFUSAL_S = 0.1
+"""What a refusal says is read to its end where it is no longer and takes no longer: a new connection would cost more."""
+
 _NOT_FORWARDED = frozenset(
     {
         "connection",
@@ -204,11 +208,24 @@ async def _given_up(connecting: asyncio.Future[tuple[asyncio.Transport, Connecti
 
 async def _first_bytes(connection: Connection) -> bytes:
     await connection.head()
+    if connection.status == FULL_STATUS or connection.status in RETRIED_STATUSES:
+        await _read_refusal(connection)
     if connection.status == FULL_STATUS:
         raise EngineFull("it is full", _retry_after_s(connection.headers))
     if connection.status in RETRIED_STATUSES:
         raise EngineAway(f"status {connection.status}")
     return await connection.body()
+
+
+async def _read_refusal(connection: Connection) -> None:
+    """Read its body, which nobody wants, so that the connection can be used again; where that is not worth it, it is not."""
+    length = connection.headers.get("content-length", "")
+    if not (length.isdecimal() and len(length) <= len(str(MOST_REFUSAL_BYTES)) and int(length) <= MOST_REFUSAL_BYTES):
+        return
+    with contextlib.suppress(ConnectionBroken, EngineFailed, TimeoutError):
+        async with asyncio.timeout(REFUSAL_S):
+            while await connection.body():
+                pass
 
 
 @functools.lru_cache(maxsize=4096)

@@ -339,6 +339,17 @@ async def test_memory_stays_bounded_when_a_client_reads_nothing(prism: Prism, tw
     await asyncio.wait_for(fast.left.wait(), 5)
 
 
+@pytest.mark.parametrize("prism_env", [{"idle_s": 0.5}])
+async def test_a_client_that_reads_nothing_for_too_long_is_taken_for_one_that_left(
+    prism: Prism, two_engines: Engines
+) -> None:
+    fast, _ = two_engines
+    fast.behaviour = stream(*[b"data: " + b"x" * 100_000 + b"\n\n"] * 1000)
+    async with prism.complete(stream=True) as response:
+        assert response.status == 200
+        await asyncio.wait_for(fast.left.wait(), 10)
+
+
 async def _stands_still(value: Callable[[], int]) -> None:
     """Until it is above nothing and the same over 0.3 s."""
     deadline_s = time.monotonic() + 10

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import openai
 import pytest
 
+from services.prism.client_protocol import MOST_HEAD_BYTES
 from tests.integration.prism.conftest import Prism
 from tests.integration.prism.fake_engine import FakeEngine
 from tests.unit.prism.builders import MODEL
@@ -37,3 +38,12 @@ async def test_the_openai_client_gets_its_errors_and_answers(prism: Prism, two_e
         answer = await client.completions.create(model=MODEL, prompt="hello")
         assert answer.choices[0].text == "fine"
         assert [model.id async for model in client.models.list()] == [MODEL]
+
+
+async def test_headers_without_end_are_refused_before_anyone_is_asked_for_a_key(prism: Prism) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", prism.port)
+    head = b"POST /v1/completions HTTP/1.1\r\nhost: h\r\nx: "
+    writer.write(head + b"x" * (MOST_HEAD_BYTES - len(head)))
+    assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 431 ")
+    assert b"headers_too_large" in await asyncio.wait_for(reader.read(), 5)
+    writer.close()

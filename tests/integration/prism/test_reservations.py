@@ -26,7 +26,7 @@ from services.prism.prompt_size import Ask
 from services.prism.reservations import Reservations
 from services.prism.scripts import RedisAway, Scripts
 from shared.engine_state import DUE_INTERVALS
-from shared.fleet_scripts import ANNOUNCE, CHANGED, RELEASE, RESERVE, announcement
+from shared.fleet_scripts import ANNOUNCE, CHANGED, MARK, RELEASE, RESERVE, announcement
 from shared.lifecycle import Readiness
 from shared.names import CHANGES_KEY, RESERVATION_LIFETIME_S, engine_key, forecast_key, reserved_key
 from shared.slo import Slo
@@ -306,6 +306,25 @@ async def test_scripts_that_redis_has_lost_are_brought_again(replicas: list[Repl
         await replica.scripts.call(RELEASE, "a", "r0:1")
     await replica.scripts.connect()
     assert await replica.scripts.call(RELEASE, "a", "r0:1") == b""
+
+
+async def test_a_key_of_a_wrong_type_is_as_none_and_leaves_the_others_readable(
+    replicas: list[Replica], store: Any
+) -> None:
+    await announce(store, "a", "b", "c", "d")
+    await store.delete(engine_key("a"))
+    await store.rpush(engine_key("a"), "a list")
+    await store.rpush(forecast_key("b"), "a list")
+    await store.set(reserved_key("c"), "a text")
+    await store.hset(reserved_key("d"), "requests#1", "many")
+    for replica in replicas[:2]:
+        assert [view.state.engine for view in (await replica.reader.read()).engines] == ["b", "c", "d"]
+        assert await replica.reserved("c") == await replica.reserved("d") == NOTHING
+    mark = store.register_script(f"{MARK} mark(time_us(), ARGV)")
+    await mark(args=[engine_key("a"), forecast_key("b"), reserved_key("c"), reserved_key("d")])
+    await announce(store, "e")
+    fleet = await replicas[0].reader.read()
+    assert (not fleet.stale, [view.state.engine for view in fleet.engines]) == (True, ["b", "c", "d", "e"])
 
 
 async def test_a_redis_with_a_password_lets_in_who_has_it(redis_process: Server, store: Any) -> None:

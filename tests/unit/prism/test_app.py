@@ -68,7 +68,7 @@ async def ask(
     return Response(
         status=start["status"],
         headers={name.decode(): value.decode() for name, value in start["headers"]},
-        error=msgspec.json.decode(b"".join(message["body"] for message in bodies))["error"],
+        error=msgspec.json.decode(b"".join(message["body"] for message in bodies)).get("error", {}),
     )
 
 
@@ -167,3 +167,10 @@ async def test_a_name_for_the_request_is_echoed_only_if_it_is_harmless(app: Fast
     for strange in ("a b", "x" * 129, ""):
         made = (await ask(app, "GET", "/", headers={"x-request-id": strange})).headers["x-request-id"]
         assert len(made) == 32
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/engines"])
+async def test_a_look_at_what_there_is_has_the_name_of_its_request_too(app: FastAPI, path: str) -> None:
+    status, headers, _ = await ask(app, "GET", path, headers={"x-request-id": "mine"})
+    assert (status, headers["x-request-id"]) == (200, "mine")
+    assert len((await ask(app, "GET", path)).headers["x-request-id"]) == 32

@@ -40,6 +40,11 @@ def test_an_unknown_class_is_refused_with_those_there_are():
         slo_from_headers({"x-slo-class": "gold"}, CLASSES)
 
 
+def test_the_default_class_is_one_of_those_there_are_though_nobody_configured_it():
+    with pytest.raises(BadRequest, match=r"there are \['chat', 'default'\]"):
+        slo_from_headers({"x-slo-class": "gold"}, {"chat": CLASSES["chat"]})
+
+
 def test_behind_a_router_the_class_is_only_a_label():
     assert slo_from_headers({"x-slo-class": "gold"}).name == "gold"
 

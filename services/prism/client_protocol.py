@@ -1,0 +1,102 @@
+"""Uvicorn's protocol with bounds: to what it takes as a request's head, since nobody has been asked for a key before that is here;
+and to how long a client may take nothing of its answer, since an engine is held for it so long.
+"""
+
+import asyncio
+from http import HTTPStatus
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from shared.asgi import JSON
+from shared.errors import BadRequest
+
+MOST_HEAD_BYTES = 64 * 1024
+"""Request line and headers together; likewise what is no body between two pieces of one, and behind the last. Where other things
+end in the same piece of so many bytes the rest of that is not counted: there it may be twice as much."""
+
+
+class ClientProtocol(HttpToolsProtocol):
+    """Answers 431 to a head that is longer, and closes the connection; breaks one whose client takes nothing any more."""
+
+    patience_s = 60.0
+    """The longest that a client may take nothing, where so much waits for it that nothing more is written."""
+
+    _head_bytes = 0
+    """That have come since the last end of a head, piece of a body or end of a request."""
+    _watch: asyncio.TimerHandle | None = None
+    """There while writing is paused: nothing is set for a chunk."""
+
+    def pause_writing(self) -> None:
+        """Much waits for the client."""
+        super().pause_writing()
+        self._watch_out(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """The client has taken most of it."""
+        super().resume_writing()
+        self._rest()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed."""
+        self._rest()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a request, taken up to the bound at a time."""
+        while data and not self.transport.is_closing():
+            room = MOST_HEAD_BYTES - self._head_bytes
+            piece, data = data[:room], data[room:]
+            self._head_bytes += len(piece)
+            super().data_received(piece)
+            if self._head_bytes >= MOST_HEAD_BYTES:  # and it has not ended
+                self._refuse()
+
+    def on_headers_complete(self) -> None:
+        """The head is here."""
+        self._head_bytes = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body, which is bounded where it is read."""
+        self._head_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The whole request is here."""
+        self._head_bytes = 0
+        super().on_message_complete()
+
+    def _watch_out(self, left_bytes: int) -> None:
+        self._rest()
+        self._watch = self.loop.call_later(self.patience_s, self._look, left_bytes)
+
+    def _rest(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    def _look(self, left_bytes: int) -> None:
+        """Whether the client has taken anything since so much was left."""
+        now_left_bytes = self.transport.get_write_buffer_size()
+        if now_left_bytes < left_bytes:
+            self._watch_out(now_left_bytes)
+        else:
+            self.transport.abort()  # the application learns of it as of any client that leaves
+
+    def _refuse(self) -> None:
+        if self.transport.is_closing():
+            return
+        # Where a request is being answered there is no place for another answer.
+        if self.cycle is None or self.cycle.response_complete:
+            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            body = BadRequest(f"the headers have over {MOST_HEAD_BYTES} bytes", code="headers_too_large").body()
+            lines = (
+                f"HTTP/1.1 {status.value} {status.phrase}",
+                f"content-type: {JSON}",
+                f"content-length: {len(body)}",
+                "connection: close",
+                "",
+                "",
+            )
+            self.transport.write("\r\n".join(lines).encode("ascii") + body)
+        self.transport.close()

@@ -1,0 +1,116 @@
+"""What is taken as a request's head has an end, however it comes; so has the patience with a client that takes nothing."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from services.prism.client_protocol import MOST_HEAD_BYTES, ClientProtocol
+from shared.asgi import read_body, respond
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+MOST_BODY_BYTES = 2**21
+BEGINNING, END = b"POST / HTTP/1.1\r\nhost: h\r\n", b"\r\n\r\n"
+
+
+async def count(_scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that answers with how long the body was."""
+    body = await read_body({}, receive, MOST_BODY_BYTES)
+    await respond(send, 200, str(len(body)).encode(), {})
+
+
+@pytest.fixture
+async def connection() -> AsyncIterator[Connection]:
+    config, state = uvicorn.Config(count, lifespan="off", log_config=None), ServerState()
+    server = await asyncio.get_running_loop().create_server(lambda: ClientProtocol(config, state, {}), "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    yield reader, writer
+    writer.close()
+    server.close()
+
+
+def head(num_bytes: int, *headers: bytes) -> bytes:
+    """The head of a request that has so many bytes in all."""
+    begun = b"".join((BEGINNING, *(header + b"\r\n" for header in headers), b"x: "))
+    return begun + b"x" * (num_bytes - len(begun) - len(END)) + END
+
+
+async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Status and body of one."""
+    said = await asyncio.wait_for(reader.readuntil(END), 5)
+    fields = dict(line.split(": ", 1) for line in said.decode().lower().split("\r\n")[1:-2])
+    return int(said.split()[1]), await reader.readexactly(int(fields["content-length"]))
+
+
+async def test_a_head_within_the_bound_is_taken_again_and_again(connection: Connection) -> None:
+    reader, writer = connection
+    for _ in range(3):
+        writer.write(head(MOST_HEAD_BYTES, b"content-length: 4") + b"body")
+        assert await answer(reader) == (200, b"4")
+
+
+@pytest.mark.parametrize("sent", [head(MOST_HEAD_BYTES + 1), BEGINNING + b"x: " + b"x" * 2**20, b"\r\n" * 2**16])
+async def test_a_longer_one_is_refused_before_its_end_is_here(connection: Connection, sent: bytes) -> None:
+    reader, writer = connection
+    writer.write(sent[: MOST_HEAD_BYTES + 1])
+    status, body = await answer(reader)
+    assert (status, b"headers_too_large" in body) == (431, True)
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_body_may_be_longer_in_one_piece_and_in_chunks(connection: Connection) -> None:
+    reader, writer = connection
+    writer.write(head(100, b"content-length: 1000000") + b"x" * 1_000_000)
+    assert await answer(reader) == (200, b"1000000")
+    writer.write(head(100, b"transfer-encoding: chunked") + b"1\r\nx\r\n" * 50_000 + b"0\r\n\r\n")
+    assert await answer(reader) == (200, b"50000")
+
+
+async def test_what_follows_a_body_without_end_closes_the_connection(connection: Connection) -> None:
+    reader, writer = connection
+    writer.write(head(100, b"transfer-encoding: chunked") + b"1\r\nx\r\n0\r\nx: ")
+    with contextlib.suppress(ConnectionError):
+        writer.write(b"x" * (2 * MOST_HEAD_BYTES))
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+class FullTransport(asyncio.Transport):
+    """One whose client takes what is said, look by look."""
+
+    def __init__(self, *left_bytes: int) -> None:
+        super().__init__()
+        self.left_bytes = list(left_bytes)
+        self.aborted = asyncio.Event()
+
+    def get_write_buffer_size(self) -> int:
+        return self.left_bytes.pop(0)
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+
+async def test_a_client_that_takes_something_is_waited_for_and_one_that_takes_nothing_is_not() -> None:
+    protocol, transport = (
+        ClientProtocol(uvicorn.Config(count, log_config=None), ServerState(), {}),
+        FullTransport(9, 6, 1, 1),
+    )
+    protocol.patience_s = 0.01
+    protocol.connection_made(transport)
+    protocol.pause_writing()
+    await asyncio.wait_for(transport.aborted.wait(), 5)
+    assert transport.left_bytes == []
+
+
+async def test_nobody_looks_once_the_client_has_taken_most_of_it() -> None:
+    protocol, transport = ClientProtocol(uvicorn.Config(count, log_config=None), ServerState(), {}), FullTransport(9)
+    protocol.patience_s = 0.0
+    protocol.connection_made(transport)
+    protocol.pause_writing()
+    protocol.resume_writing()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not transport.aborted.is_set()
