@@ -138,10 +138,11 @@ class Decisions:
             NotFound: as `choose`.
         """
         fleet = await self.fleet.read()
-        choice = self._outlook(fleet, intake)
+        loads = self.dispatches.loads(fleet, self._clock())
+        choice = self._outlook(fleet, loads, intake)
         engines = {}
         for alone in _each_alone(fleet, intake.model):
-            engines[alone.engines[0].state.engine] = self._outlook(alone, intake)
+            engines[alone.engines[0].state.engine] = self._outlook(alone, loads, intake)
             await asyncio.sleep(0)  # a large fleet must not hold up those who are served
         return Foretold(choice=choice, engines=engines)
 
@@ -209,9 +210,9 @@ class Decisions:
         is_crowded = now_placed.moved_much(state, loads.get(route.engine, NO_LOAD))
         return route, dispatch, now_placed if is_crowded else None
 
-    def _outlook(self, fleet: Fleet, intake: Intake) -> Route | ApiError:
+    def _outlook(self, fleet: Fleet, loads: Mapping[str, Load], intake: Intake) -> Route | ApiError:
         try:
-            return self._choose(fleet, self.dispatches.loads(fleet, self._clock()), intake, frozenset())
+            return self._choose(fleet, loads, intake, frozenset())
         except (Overloaded, Unavailable) as refusal:
             return refusal
 
