@@ -144,8 +144,8 @@ def _permitted(
         if not fleet.engines:
             problem = "no engine is in the fleet" if fleet.known else "the fleet is not known: Redis is away"
             raise Unavailable(problem, code="no_engine", retry_after_s=RETRY_AFTER_S)
-        names = sorted({engine.state.model for engine in fleet.engines})
-        message = f"the model {model!r} does not exist here; there are {names}"
+        # Which there are is for each client to ask: not every key may know of all.
+        message = f"the model {model!r} does not exist here; GET /v1/models tells which do"
         raise NotFound(message, param="model", code="model_not_found")
     accepting = [engine for engine in having_model if engine.accepts and engine.state.engine not in tried]
     if not accepting:
