@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 
 import pytest
 
@@ -119,7 +120,7 @@ async def test_nobody_is_shut_out_by_higher_ones_who_come_in_vain(room: WaitingR
 
     until_s = time.monotonic() + LONG_S
     others = [
-        asyncio.create_task(room.hold(lambda number=number: in_vain(number), 9 - number, until_s, time.monotonic))
+        asyncio.create_task(room.hold(partial(in_vain, number), 9 - number, until_s, time.monotonic))
         for number in range(2 * MOST_REFUSED)
     ]
     assert await room.hold(in_time, 0, until_s, time.monotonic) == "served"
