@@ -74,3 +74,9 @@ class EngineState(Message, frozen=True, kw_only=True):
     """How many there are now."""
     prefix_changes: tuple[str, ...] = ()
     """The latest of them, the last one last: `+` or `-` and the block's name."""
+
+    def __post_init__(self) -> None:
+        """Counts by other intervals than this version's say nothing here: such a state is not readable."""
+        for counts in (self.prefill_tokens_by_due, self.prefills_by_due, self.arriving_tokens_per_s):
+            if counts and len(counts) != DUE_INTERVALS:
+                raise ValueError(f"{len(counts)} counts by when something is due; there are {DUE_INTERVALS} intervals")

@@ -58,7 +58,7 @@ class Advice:
         """
         route, headers = await self._router.hand_out(intake, account)
         sent_on = {name: value for name, value in headers.items() if name not in _OF_A_HOP}
-        await _say(send, account, {**_shown(route), "path": intake.path, "headers": sent_on})
+        await _say(send, account, {**shown(route), "path": intake.path, "headers": sent_on})
 
     async def quote(self, intake: Intake, account: Account, send: Send) -> None:
         """`POST /v1/slo/quote`: what the request would be promised now, and of each engine what is foreseen there.
@@ -79,7 +79,7 @@ class Advice:
 
 def _outlook(outlook: Route | ApiError) -> dict[str, Any]:
     if isinstance(outlook, Route):
-        return {"route": _shown(outlook), "refusal": None}
+        return {"route": shown(outlook), "refusal": None}
     retry_after_ms = outlook.headers.get(RETRY_AFTER_MS)
     refusal = {
         "status": outlook.status,
@@ -90,11 +90,12 @@ def _outlook(outlook: Route | ApiError) -> dict[str, Any]:
     return {"route": None, "refusal": refusal}
 
 
-def _shown(route: Route) -> dict[str, Any]:
-    """All that a decision says, in milliseconds where it says seconds."""
+def shown(route: Route) -> dict[str, Any]:
+    """All that a decision says, as `openapi.RouteShown` describes it; in milliseconds where the decision says seconds."""
+    told = {**msgspec.structs.asdict(route), "correction": route.correction._asdict()}
     return {
         f"{name[:-2]}_ms" if name.endswith("_s") else name: _ms(value) if name.endswith("_s") else value
-        for name, value in msgspec.structs.asdict(route).items()
+        for name, value in told.items()
     }
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 import msgspec
@@ -111,7 +111,7 @@ def create_app(  # noqa: PLR0913 - its parts, and what bounds them
                         dispatches.load(engine.state, now_s).outstanding_requests,
                         dispatches.breaker_state(engine.state.engine, now_s),
                     )
-                    for engine in known.engines
+                    for engine in _permitted(known, grant_of(request.scope))
                 ],
             },
         )
@@ -136,10 +136,14 @@ def create_app(  # noqa: PLR0913 - its parts, and what bounds them
 
 def _models(fleet: Fleet, grant: Grant | None) -> ModelList:
     context_tokens: dict[str, int] = {}
-    permitted = [engine for engine in fleet.engines if grant is None or grant.permits(engine.state.model)]
-    for engine in permitted:
+    for engine in _permitted(fleet, grant):
         context_tokens[engine.state.model] = max(engine.context_tokens, context_tokens.get(engine.state.model, 0))
     return ModelList(data=tuple(ModelCard(id=model, max_model_len=most) for model, most in context_tokens.items()))
+
+
+def _permitted(fleet: Fleet, grant: Grant | None) -> Sequence[EngineView]:
+    """The engines that a key may know of: those whose models it may use."""
+    return [engine for engine in fleet.engines if grant is None or grant.permits(engine.state.model)]
 
 
 def _shown(engine: EngineView, now_s: float, outstanding_requests: int, breaker: BreakerState) -> dict[str, object]:

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -24,6 +25,12 @@ from shared.errors import ApiError, Overloaded, Unavailable
 
 HELD_SHARE = 0.25
 """Of the time that a request gives for its first token may go in waiting for a moment that an engine can keep its promise in."""
+OF_LATE_S = 600.0
+"""A model whose last engine left no longer ago is away and not unknown: a large one takes minutes to load."""
+MOST_MODELS = 1024
+"""That are remembered."""
+LOOK_AGAIN_S = 1.0
+"""How often it is noted which models there are."""
 
 
 class ReadsFleet(Protocol):
@@ -73,6 +80,33 @@ class Foretold(msgspec.Struct, frozen=True):
     """Of each that has the model, as if it were the only one."""
 
 
+class ModelsOfLate:
+    """The models that engines of the fleet have, or had not long ago. Times are seconds on any one clock."""
+
+    def __init__(self) -> None:
+        self._seen_at_s: dict[str, float] = {}
+        """By model, the least lately seen first."""
+        self._noted_at_s = -math.inf
+
+    def note(self, fleet: Fleet, now_s: float) -> None:
+        """Those of the whole fleet are there; whichever was there too long ago is forgotten."""
+        if now_s - self._noted_at_s < LOOK_AGAIN_S:
+            return
+        self._noted_at_s = now_s
+        for model in dict.fromkeys(engine.state.model for engine in fleet.engines):
+            self._seen_at_s.pop(model, None)
+            self._seen_at_s[model] = now_s
+        for model, seen_at_s in [*self._seen_at_s.items()]:
+            if now_s - seen_at_s <= OF_LATE_S and len(self._seen_at_s) <= MOST_MODELS:
+                break
+            del self._seen_at_s[model]
+
+    @property
+    def all(self) -> Collection[str]:
+        """As last noted."""
+        return self._seen_at_s.keys()
+
+
 class Decisions:
     """Those of one replica.
 
@@ -103,6 +137,7 @@ class Decisions:
         self._calibration = Calibration() if calibration is None else calibration
         self._policy = policy
         self._waiting = WaitingRoom()
+        self._models = ModelsOfLate()
         self._turn = 0
         self._clock = clock
         self._draw = draw
@@ -137,11 +172,12 @@ class Decisions:
         Raises:
             NotFound: as `choose`.
         """
-        fleet = await self.fleet.read()
-        choice = self._outlook(fleet, intake)
+        fleet = await self._read()
+        loads = self.dispatches.loads(fleet, self._clock())
+        choice = self._outlook(fleet, loads, intake)
         engines = {}
         for alone in _each_alone(fleet, intake.model):
-            engines[alone.engines[0].state.engine] = self._outlook(alone, intake)
+            engines[alone.engines[0].state.engine] = self._outlook(alone, loads, intake)
             await asyncio.sleep(0)  # a large fleet must not hold up those who are served
         return Foretold(choice=choice, engines=engines)
 
@@ -186,7 +222,7 @@ class Decisions:
         Args:
             placed: where it is already; it stays unless another engine is chosen now.
         """
-        fleet = await self.fleet.read()
+        fleet = await self._read()
         loads = self.dispatches.loads(fleet, self._clock(), placed=placed)
         route = self._choose(fleet, loads, intake, tried)
         self._turn += 1
@@ -209,9 +245,14 @@ class Decisions:
         is_crowded = now_placed.moved_much(state, loads.get(route.engine, NO_LOAD))
         return route, dispatch, now_placed if is_crowded else None
 
-    def _outlook(self, fleet: Fleet, intake: Intake) -> Route | ApiError:
+    async def _read(self) -> Fleet:
+        fleet = await self.fleet.read()
+        self._models.note(fleet, self._clock())
+        return fleet
+
+    def _outlook(self, fleet: Fleet, loads: Mapping[str, Load], intake: Intake) -> Route | ApiError:
         try:
-            return self._choose(fleet, self.dispatches.loads(fleet, self._clock()), intake, frozenset())
+            return self._choose(fleet, loads, intake, frozenset())
         except (Overloaded, Unavailable) as refusal:
             return refusal
 
@@ -227,6 +268,7 @@ class Decisions:
             draw=self._draw(),
             turn=self._turn,
             tried=tried,
+            models_of_late=self._models.all,
             policy=self._policy,
             cached_blocks=self._prefixes.cached_blocks(intake.ask.blocks),
             errors_of=self._calibration.of_engines,

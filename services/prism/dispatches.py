@@ -1,6 +1,5 @@
 """What has been sent and the engines' states do not show yet, so that a burst does not stampede one engine. Pure."""
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -24,6 +23,10 @@ RECENT_S = 10.0
 """For how long an answer's first byte says something of its engine."""
 FIRST_BYTE_GAIN = 0.2
 """Of the newest in their mean."""
+FORGET_AFTER_S = 60.0
+"""Of an engine that has left the fleet and where nothing is outstanding, so long ago, only the number of its last dispatch is kept."""
+MOST_NUMBERED = 4096
+"""Engines whose numbers are kept; beyond that, of those least lately sent to only the highest number of all."""
 
 
 class Dispatch(msgspec.Struct, frozen=True):
@@ -99,7 +102,10 @@ class Dispatches:
 
     def __init__(self, replica: str) -> None:
         self.replica = replica
-        self._numbers: dict[str, Iterator[int]] = {}
+        self._numbers: dict[str, int] = {}
+        """Of the last dispatch, by engine, the least lately sent to first."""
+        self._number_forgotten = 0
+        """The highest of engines whose own is not kept: one that returns may still know it, and would take lower ones for seen."""
         self._outstanding: dict[str, dict[int, Dispatch]] = {}
         """By engine and number, in order of sending."""
         self._unreserved: dict[str, dict[int, Dispatch]] = {}
@@ -113,10 +119,12 @@ class Dispatches:
         """Engines to be looked at anew."""
         self._totals: Mapping[str, Pending] | None = None
         self._all_looked_at_s = -math.inf
+        self._seen_at_s: dict[str, float] = {}
+        """When engines were last in the fleet, as far as anybody looked."""
 
     def send(self, engine: str, prompt_tokens: int, now_s: float, due_in_s: float = math.inf) -> Dispatch:
         """Number a request that is about to be sent, whose first token is due so soon."""
-        number = next(self._numbers.setdefault(engine, itertools.count(1)))
+        number = self._next_number(engine)
         dispatch = Dispatch(engine, number, prompt_tokens, now_s, interval_of(due_in_s))
         for ledger in (self._outstanding, self._unreserved):
             ledger.setdefault(engine, {})[number] = dispatch
@@ -124,6 +132,13 @@ class Dispatches:
             breaker.sent(now_s)
         self._changed.add(engine)
         return dispatch
+
+    def _next_number(self, engine: str) -> int:
+        number = self._numbers.pop(engine, self._number_forgotten) + 1
+        self._numbers[engine] = number
+        if len(self._numbers) > MOST_NUMBERED:
+            self._number_forgotten = max(self._number_forgotten, self._numbers.pop(next(iter(self._numbers))))
+        return number
 
     def reserved(self, dispatch: Dispatch) -> None:
         """The totals that are known from now on have it."""
@@ -165,11 +180,13 @@ class Dispatches:
         """What is known beyond the states, of the engines where there is anything.
 
         Args:
+            fleet: all of it.
             placed: it is to be chosen for anew. On its engine counts what was there before it: those who came after it find it
                 there, and may go elsewhere. If each made room for all others, all would move at once.
         """
         self._note_totals(fleet.reserved)
         if now_s - self._all_looked_at_s > LOOK_AGAIN_S:
+            self._forget_who_left(fleet, now_s)
             self._changed.update(self._loads)
             self._all_looked_at_s = now_s
         # What is not in the totals, and what an open breaker says, changes with time alone.
@@ -186,6 +203,15 @@ class Dispatches:
         if placed is None or placed.dispatch.engine not in self._loads:
             return self._loads
         return {**self._loads, placed.dispatch.engine: _before(placed, self._loads[placed.dispatch.engine])}
+
+    def _forget_who_left(self, fleet: Fleet, now_s: float) -> None:
+        for engine in self._breakers.keys() | self._first_bytes.keys() | self._loads.keys():
+            self._seen_at_s.setdefault(engine, now_s)
+        self._seen_at_s.update(dict.fromkeys([engine.state.engine for engine in fleet.engines], now_s))
+        for engine in [name for name, seen_at_s in self._seen_at_s.items() if now_s - seen_at_s > FORGET_AFTER_S]:
+            if engine not in self._outstanding:
+                for known in (self._seen_at_s, self._breakers, self._first_bytes, self._loads):
+                    known.pop(engine, None)
 
     def _note_totals(self, totals: Mapping[str, Pending] | None) -> None:
         before = self._totals

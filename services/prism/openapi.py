@@ -60,14 +60,34 @@ class ErrorBody(msgspec.Struct):
     error: Error
 
 
+class Correction(msgspec.Struct):
+    """Predictions are what was foreseen times the factors; a deviation is of ln(what came ÷ what was told)."""
+
+    ttft_factor: float
+    ttft_deviation: float
+    tpot_factor: float
+    tpot_deviation: float
+
+
 class RouteShown(msgspec.Struct):
-    """A decision; predictions are null where nothing could be foreseen."""
+    """A decision; predictions are null where nothing could be foreseen.
+
+    `p_met` is how probable it is that all targets are met there, `best_other_p_met` the most that it is on another engine,
+    `model_known` whether the engine is known well enough to hold predictions against it, `state_age_ms` how old the news of
+    its load is, `cached_tokens` what of the prompt need not be computed.
+    """
 
     engine: str
     url: str
     reason: str
     predicted_ttft_ms: float | None
     predicted_tpot_ms: float | None
+    p_met: float | None
+    best_other_p_met: float | None
+    correction: Correction
+    model_known: bool
+    state_age_ms: float | None
+    cached_tokens: int
 
 
 class RouteAnswer(RouteShown):

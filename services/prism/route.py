@@ -1,6 +1,6 @@
 """Which engine gets a request: filter the fleet, let a policy pick from what is left."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -58,6 +58,7 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     draw: float,
     turn: int = 0,
     tried: frozenset[str] = frozenset(),
+    models_of_late: Collection[str] = (),
     policy: Policy = foresighted,
     cached_blocks: Mapping[str, int] = MappingProxyType({}),
     errors_of: Callable[[Sequence[str]], EngineErrors] | None = None,
@@ -69,16 +70,17 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
         draw: a random number in [0, 1).
         turn: requests that this replica has routed before.
         tried: engines that have failed this request already.
+        models_of_late: of which engines were there not long ago, and may return.
         policy: what picks from the engines that may have it; with stale loads all pick alike.
         cached_blocks: by engine, how many of the prompt's first blocks it has.
         errors_of: what is known of the predictions for these engines, which are corrected by it; None: nothing.
 
     Raises:
-        NotFound: no engine of the fleet has the model.
+        NotFound: no engine of the fleet has the model, or had it of late.
         Unavailable: none of those that have it can take a request.
         NotNow, Overloaded: the policy gives it to none: it would break more promises than it keeps.
     """
-    engines = _permitted(fleet, loads, ask, model, tried)
+    engines = _permitted(fleet, loads, ask, model, tried, known=bool(tried) or model in models_of_late)
     if fleet.stale:
         return _least_outstanding(engines, loads, draw, fleet.now_s)
     of_engines = [loads.get(engine.state.engine, NO_LOAD) for engine in engines]
@@ -136,16 +138,20 @@ def what_is_left(slo: Slo, elapsed_s: float) -> Slo:
 
 
 def _permitted(
-    fleet: Fleet, loads: Mapping[str, Load], ask: Ask, model: str, tried: frozenset[str]
+    fleet: Fleet, loads: Mapping[str, Load], ask: Ask, model: str, tried: frozenset[str], *, known: bool
 ) -> Sequence[EngineView]:
-    """The engines that may be chosen: at least one."""
+    """The engines that may be chosen: at least one.
+
+    Args:
+        known: whether the model was there not long ago.
+    """
     having_model = [engine for engine in fleet.engines if engine.state.model == model]
-    if not having_model and not tried:  # else it was there a moment ago
+    if not having_model and not known:
         if not fleet.engines:
             problem = "no engine is in the fleet" if fleet.known else "the fleet is not known: Redis is away"
             raise Unavailable(problem, code="no_engine", retry_after_s=RETRY_AFTER_S)
-        names = sorted({engine.state.model for engine in fleet.engines})
-        message = f"the model {model!r} does not exist here; there are {names}"
+        # Which there are is for each client to ask: not every key may know of all.
+        message = f"the model {model!r} does not exist here; GET /v1/models tells which do"
         raise NotFound(message, param="model", code="model_not_found")
     accepting = [engine for engine in having_model if engine.accepts and engine.state.engine not in tried]
     if not accepting:

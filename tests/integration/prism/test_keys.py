@@ -84,6 +84,19 @@ async def test_a_model_that_a_key_may_not_use_is_not_there_for_it(prism: Prism, 
         assert (response.status, error["code"], error["param"]) == (404, "model_not_found", "model")
     async with prism.session.get(f"{prism.url}/v1/models", headers=BEARER) as response:
         assert (await response.json())["data"] == []
+    async with prism.session.get(f"{prism.url}/v1/engines", headers=BEARER) as response:
+        assert (await response.json())["engines"] == []
+
+
+@pytest.mark.parametrize("grant", [{"tenant": "a", "models": ["other", MODEL]}])
+async def test_a_key_sees_the_engines_of_its_models_and_is_told_of_no_others(
+    prism: Prism, two_engines: Engines
+) -> None:
+    async with prism.session.get(f"{prism.url}/v1/engines", headers=BEARER) as response:
+        assert {engine["model"] for engine in (await response.json())["engines"]} == {MODEL}
+    body = {"model": "other", "prompt": "hello"}
+    async with prism.session.post(f"{prism.url}/v1/completions", json=body, headers=BEARER) as response:
+        assert (response.status, MODEL in await response.text()) == (404, False)
 
 
 @pytest.mark.parametrize("grant", [{"tenant": "a", "requests_per_s": 0.01, "burst": 2}])

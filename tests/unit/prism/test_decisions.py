@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from services.prism.decisions import HELD_SHARE, Decisions
+from services.prism.decisions import HELD_SHARE, LOOK_AGAIN_S, MOST_MODELS, OF_LATE_S, Decisions, ModelsOfLate
 from services.prism.dispatches import Dispatch, Dispatches, Load
 from services.prism.fleet import EngineView, Fleet
 from services.prism.intake import Intake
@@ -21,7 +21,7 @@ from shared.errors import NotFound, Overloaded, Unavailable
 from shared.slo import Slo
 from shared.standing import Standing
 from tests.servers import eventually
-from tests.unit.prism.builders import MODEL, engine, pending
+from tests.unit.prism.builders import MODEL, engine, pending, state
 
 PROMISED = Slo(ttft_s=2.0)
 HELD_S = HELD_SHARE * 2.0
@@ -247,3 +247,32 @@ async def test_what_would_be_decided_is_told_of_each_engine_and_nothing_is_done(
     assert replica.nothing_is_left
     refused = await Replica(Saying(SOON)).decisions.foretell(intake())
     assert isinstance(refused.choice, NotNow)
+
+
+async def test_a_model_whose_engine_restarts_is_away_and_not_unknown() -> None:
+    """A client tries again after a 503, and gives up for good after a 404."""
+    replica = Replica(engines=(engine("a"), _of_model("other")))
+    await replica.decisions.decide(intake())
+    replica.fleet.fleet = msgspec.structs.replace(replica.fleet.fleet, engines=replica.fleet.fleet.engines[1:])
+    with pytest.raises(Unavailable) as raised:
+        await replica.decisions.decide(intake())
+    assert raised.value.code == "engines_away"
+    with pytest.raises(NotFound):
+        await replica.decisions.decide(intake(model="never there"))
+
+
+def test_models_are_remembered_for_a_while_and_no_more_than_so_many() -> None:
+    models = ModelsOfLate()
+    models.note(Fleet(engines=(engine("a"), _of_model("left"))), 0.0)
+    models.note(Fleet(engines=(engine("a"),)), OF_LATE_S)
+    assert set(models.all) == {MODEL, "left"}
+    models.note(Fleet(engines=(engine("a"),)), OF_LATE_S + LOOK_AGAIN_S)
+    assert set(models.all) == {MODEL}
+    crowd = [_of_model(f"m{number}") for number in range(MOST_MODELS)]
+    models.note(Fleet(engines=tuple(crowd)), OF_LATE_S + 2 * LOOK_AGAIN_S)
+    assert len(models.all) == MOST_MODELS
+    assert MODEL not in models.all
+
+
+def _of_model(model: str) -> EngineView:
+    return EngineView(state=state(model, model=model))

@@ -5,7 +5,17 @@ import math
 import pytest
 
 from services.prism.breaker import FIRST_OPEN_S, BreakerState
-from services.prism.dispatches import FIRST_BYTE_GAIN, PENDING_S, RECENT_S, Dispatch, Dispatches, Load, Placed
+from services.prism.dispatches import (
+    FIRST_BYTE_GAIN,
+    FORGET_AFTER_S,
+    MOST_NUMBERED,
+    PENDING_S,
+    RECENT_S,
+    Dispatch,
+    Dispatches,
+    Load,
+    Placed,
+)
 from services.prism.fleet import Fleet
 from services.prism.pending import Pending
 from tests.unit.prism.builders import LAST_INTERVAL, engine, pending, state
@@ -141,3 +151,36 @@ def test_who_chooses_anew_counts_on_its_engine_only_what_was_there_before_it() -
     assert loads == {"a": Load(0, pending(3, 250)), "b": Load(0, pending(2, 20))}
     settled = Fleet(engines=fleet.engines, reserved={"a": pending(2, 150)}, age_s=0.0)
     assert dispatches.loads(settled, 0.0, placed=Placed(dispatch, pending(4, 350)))["a"] == Load(0, pending(1, 50))
+
+
+def _known_of(dispatches: Dispatches, engine: str) -> bool:
+    return any(engine in known for known in (dispatches._breakers, dispatches._first_bytes, dispatches._loads))
+
+
+def test_who_has_left_is_forgotten_after_a_while_but_for_its_number() -> None:
+    """Or a fleet whose engines come and go under new names would be remembered for ever."""
+    dispatches = Dispatches("r1")
+    stays, leaves, works = (dispatches.send(name, 1, 0.0) for name in ("stays", "leaves", "works"))
+    for dispatch in (stays, leaves, works):
+        dispatches.failed(dispatch, 0.5)
+        dispatches.answered(dispatch, 1.0)
+    dispatches.end(stays)
+    dispatches.end(leaves)
+    all_three = Fleet(engines=(engine("leaves"), engine("stays"), engine("works")), reserved={}, age_s=0.0)
+    dispatches.loads(all_three, 1.0)
+    one = Fleet(engines=(engine("stays"),), reserved={}, age_s=0.0)
+    dispatches.loads(one, FORGET_AFTER_S)
+    assert _known_of(dispatches, "leaves")
+    dispatches.loads(one, FORGET_AFTER_S + 2.0)
+    assert [_known_of(dispatches, name) for name in ("stays", "leaves", "works")] == [True, False, True]
+    assert dispatches.send("leaves", 1, FORGET_AFTER_S + 3.0).number == 2
+
+
+def test_no_number_is_given_twice_however_many_engines_there_were() -> None:
+    dispatches = Dispatches("r1")
+    for _ in range(3):
+        dispatches.end(dispatches.send("first", 1, 0.0))
+    for number in range(MOST_NUMBERED):
+        dispatches.end(dispatches.send(f"engine-{number}", 1, 0.0))
+    assert len(dispatches._numbers) == MOST_NUMBERED
+    assert dispatches.send("first", 1, 0.0).number > 3

@@ -3,8 +3,10 @@
 from typing import Any
 
 import msgspec
+import pytest
 
 from services.prism.mirror import EXPIRED_AFTER_US, Mirror
+from shared.engine_state import DUE_INTERVALS
 from shared.fleet_scripts import Changes, announcement
 from shared.forecast import Forecast, ModelHealth
 from shared.names import engine_key, forecast_key, reserved_key
@@ -108,6 +110,18 @@ def test_what_cannot_be_read_leaves_the_last_and_is_a_sign_of_life():
     known.take(changes((engine_key("a"), "{"), (forecast_key("a"), '{"v": 99}'), now_us=later_us), forgiving=False)
     known.take(changes(now_us=later_us + 1), forgiving=False)
     assert [(engine.state.decode_seqs, engine.steps_learned) for engine in known.engines] == [(4, 9)]
+
+
+@pytest.mark.parametrize("field", ["prefill_tokens_by_due", "prefills_by_due", "arriving_tokens_per_s"])
+@pytest.mark.parametrize("intervals", [1, DUE_INTERVALS - 1, DUE_INTERVALS + 1])
+def test_a_state_that_counts_by_other_intervals_leaves_the_last(field: str, intervals: int) -> None:
+    """A lens of another version: no request may fail for it."""
+    known = mirror(told("a", decode_seqs=4))
+    key, text = told("a", decode_seqs=5)
+    strange = msgspec.json.encode({**msgspec.json.decode(text), field: [1] * intervals}).decode()
+    known.take(changes((key, strange), (engine_key("b"), strange)), forgiving=False)
+    assert [(engine.state.engine, engine.state.decode_seqs) for engine in known.engines] == [("a", 4)]
+    assert all(len(engine.numbers) for engine in known.engines)
 
 
 def test_what_is_no_text_leaves_the_last_too():

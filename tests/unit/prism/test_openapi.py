@@ -3,11 +3,15 @@
 import json
 import re
 
+import msgspec
 import pytest
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from services.prism.openapi import description
+from services.prism.advice import shown
+from services.prism.openapi import RouteShown, description
+from services.prism.route import Route as Decision
+from tests.unit.prism.builders import LIKELY
 from tests.unit.prism.test_app import app
 
 __all__ = ["app"]
@@ -36,3 +40,10 @@ def test_every_reference_leads_somewhere() -> None:
     described = description(slo_classes=["interactive"], keys=True)
     named = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(described)))
     assert named <= described["components"]["schemas"].keys()
+
+
+@pytest.mark.parametrize("route", [LIKELY, msgspec.structs.replace(LIKELY, p_met=None, predicted_ttft_s=None)])
+def test_a_decision_is_shown_as_it_is_described(route: Decision) -> None:
+    told = msgspec.json.decode(msgspec.json.encode(shown(route)))
+    assert msgspec.to_builtins(msgspec.convert(told, RouteShown)) == told
+    assert told["correction"]["ttft_factor"] == 1.0

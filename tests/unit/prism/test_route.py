@@ -118,6 +118,9 @@ def test_an_unknown_model_is_told_from_a_model_that_cannot_be_served_now() -> No
     with pytest.raises(NotFound) as not_found:
         choose(Fleet(engines=(engine("a"),), age_s=0), {}, ASK, NO_TARGETS, model="other", draw=0.5)
     assert (not_found.value.param, not_found.value.code) == ("model", "model_not_found")
+    assert MODEL not in not_found.value.message, (
+        "keys may be bound to models; what others there are is not theirs to know"
+    )
     with pytest.raises(Unavailable) as unavailable:
         _chosen(engine("a", draining=True))
     assert unavailable.value.headers == {"retry-after": "1", "retry-after-ms": "1000"}

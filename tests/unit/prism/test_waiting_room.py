@@ -2,10 +2,11 @@
 
 import asyncio
 import time
+from functools import partial
 
 import pytest
 
-from services.prism.waiting_room import MOST_WAITING, WaitingRoom
+from services.prism.waiting_room import LOOK_AGAIN_S, MOST_REFUSED, MOST_WAITING, WaitingRoom
 from tests.servers import eventually
 
 LONG_S = 10.0
@@ -93,6 +94,40 @@ async def test_more_than_there_is_room_for_are_answered_at_once(room: WaitingRoo
     door.opens.set()
     assert None not in await asyncio.gather(*held)
     assert await door.hold("there is room again") == "there is room again"
+
+
+async def test_however_many_wait_a_round_ends_after_a_few_who_came_in_vain(room: WaitingRoom) -> None:
+    attempts = 0
+
+    async def attempt() -> None:
+        nonlocal attempts
+        attempts += 1
+
+    until_s = time.monotonic() + 0.3
+    held = [room.hold(attempt, number % 3, until_s, time.monotonic) for number in range(MOST_WAITING)]
+    assert set(await asyncio.gather(*held)) == {None}
+    assert MOST_REFUSED <= attempts <= MOST_REFUSED * 0.3 / LOOK_AGAIN_S
+
+
+async def test_nobody_is_shut_out_by_higher_ones_who_come_in_vain(room: WaitingRoom) -> None:
+    asked: list[int] = []
+
+    async def in_vain(number: int) -> None:
+        asked.append(number)
+
+    async def in_time() -> str:
+        return "served"
+
+    until_s = time.monotonic() + LONG_S
+    others = [
+        asyncio.create_task(room.hold(partial(in_vain, number), 9 - number, until_s, time.monotonic))
+        for number in range(2 * MOST_REFUSED)
+    ]
+    assert await room.hold(in_time, 0, until_s, time.monotonic) == "served"
+    await eventually(lambda: len(set(asked)) == len(others))
+    assert asked.count(0) == max(asked.count(number) for number in asked), "the highest are asked most often"
+    for other in others:
+        other.cancel()
 
 
 @pytest.mark.parametrize("leaves", ["first", "a", "b"])
