@@ -188,7 +188,8 @@ async def test_a_burst_between_two_states_is_spread_as_evenly_by_four_replicas_a
         await replica.reader.read()
     decisions = await asyncio.gather(*(deciding[number % count].decide() for number in range(100)))
     taken = Counter(decision.route.engine for decision in decisions)
-    assert max(taken.values()) - min(taken[name] for name in names) <= 4
+    # 20 each; at random the fullest would have 9 or so more than the emptiest, and all would be on one if nobody saw the others.
+    assert max(taken.values()) - min(taken[name] for name in names) <= 7
     assert {name: await requests_held(store, name) for name in taken} == taken
 
 
@@ -202,7 +203,7 @@ async def test_sixteen_replicas_that_see_the_same_best_engine_do_not_all_take_it
         await replica.reader.read()
     decisions = await asyncio.gather(*(replica.decide() for replica in deciding))
     taken = Counter(decision.route.engine for decision in decisions)
-    assert max(taken.values()) <= 10  # all, if they did not choose again
+    assert max(taken.values()) <= 13  # all, if they did not choose again; how many do depends on who comes first
     assert {name: await requests_held(store, name) for name in taken} == taken
     for replica in deciding:
         replica.close()
