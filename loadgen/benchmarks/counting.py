@@ -6,6 +6,8 @@ import time
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from services.prism.account import COMMENT
+
 _OK = b"HTTP/1.1 200"
 _BEGINNING = b"data: "
 _DONE = b"data: [DONE]\n\n"
@@ -79,7 +81,8 @@ class _Connection(asyncio.Protocol):
         self._transport.write(request)
         await self._ended
         ttft_s = None if self._first_at_s is None else self._first_at_s - due_at_s
-        return Answered(ttft_s, self._received.count(b"}\n\n"), whole=_DONE in self._received)
+        events = self._received.count(b"}\n\n") - self._received.count(COMMENT)
+        return Answered(ttft_s, events, whole=_DONE in self._received)
 
     def close(self) -> None:
         if self._transport is not None:
