@@ -54,7 +54,7 @@ EASY = """
 SEVERAL_HEAD = f"""
 ## {SEVERAL} routers against one
 
-Each router sees all engines, but of what is on its way there only what it sent itself; arrivals are dealt at random.
+Each router sees all engines, and what all of them have sent there since, which is reserved; arrivals are dealt at random.
 """
 HARD = """
 ## The hard case
@@ -140,7 +140,7 @@ def page(rows: Sequence[Row], regrets: Sequence[Regret], arriving_s: float) -> s
                 *_table(_of(rows, HARD_LINES)),
             ),
             *(LATENCIES, *_latencies(rows)),
-            *(REGRET.format(asked=sum(each.asked for each in regrets)), *_regrets(regrets)),
+            *((REGRET.format(asked=sum(each.asked for each in regrets)), *_regrets(regrets)) if regrets else ()),
             *(FORESIGHT, *_foresight(rows), *_reliability(rows)),
             *(EVERY, *_every(rows)),
         )
