@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-import math
 import random
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -17,6 +16,7 @@ from services.prism.fleet import Fleet
 from services.prism.foresighted import foresighted
 from services.prism.intake import Intake
 from services.prism.metrics import Metrics
+from services.prism.models_of_late import ModelsOfLate
 from services.prism.pending import Pending
 from services.prism.policy import Policy
 from services.prism.route import NotNow, Route, choose, what_is_left
@@ -25,12 +25,6 @@ from shared.errors import ApiError, Overloaded, Unavailable
 
 HELD_SHARE = 0.25
 """Of the time that a request gives for its first token may go in waiting for a moment that an engine can keep its promise in."""
-OF_LATE_S = 600.0
-"""A model whose last engine left no longer ago is away and not unknown: a large one takes minutes to load."""
-MOST_MODELS = 1024
-"""That are remembered."""
-LOOK_AGAIN_S = 1.0
-"""How often it is noted which models there are."""
 
 
 class ReadsFleet(Protocol):
@@ -78,33 +72,6 @@ class Foretold(msgspec.Struct, frozen=True):
     choice: Route | ApiError
     engines: Mapping[str, Route | ApiError]
     """Of each that has the model, as if it were the only one."""
-
-
-class ModelsOfLate:
-    """The models that engines of the fleet have, or had not long ago. Times are seconds on any one clock."""
-
-    def __init__(self) -> None:
-        self._seen_at_s: dict[str, float] = {}
-        """By model, the least lately seen first."""
-        self._noted_at_s = -math.inf
-
-    def note(self, fleet: Fleet, now_s: float) -> None:
-        """Those of the whole fleet are there; whichever was there too long ago is forgotten."""
-        if now_s - self._noted_at_s < LOOK_AGAIN_S:
-            return
-        self._noted_at_s = now_s
-        for model in dict.fromkeys(engine.state.model for engine in fleet.engines):
-            self._seen_at_s.pop(model, None)
-            self._seen_at_s[model] = now_s
-        for model, seen_at_s in [*self._seen_at_s.items()]:
-            if now_s - seen_at_s <= OF_LATE_S and len(self._seen_at_s) <= MOST_MODELS:
-                break
-            del self._seen_at_s[model]
-
-    @property
-    def all(self) -> Collection[str]:
-        """As last noted."""
-        return self._seen_at_s.keys()
 
 
 class Decisions:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from services.prism.decisions import HELD_SHARE, LOOK_AGAIN_S, MOST_MODELS, OF_LATE_S, Decisions, ModelsOfLate
+from services.prism.decisions import HELD_SHARE, Decisions
 from services.prism.dispatches import Dispatch, Dispatches, Load
 from services.prism.fleet import EngineView, Fleet
 from services.prism.intake import Intake
 from services.prism.metrics import Metrics
+from services.prism.models_of_late import LOOK_AGAIN_S, MOST_MODELS, OF_LATE_S, ModelsOfLate
 from services.prism.pending import NOTHING, Pending
 from services.prism.policies import least_requests
 from services.prism.policy import Pick, Policy, Question, Reason, Refusal
