@@ -88,7 +88,7 @@ def features(shape: StepShape) -> tuple[Number, ...]:
     return (
         1.0,
         seqs,
-        _padded(seqs),
+        padded(seqs),
         tokens,
         kv_tokens,
         attention_work,
@@ -102,7 +102,7 @@ def features(shape: StepShape) -> tuple[Number, ...]:
     )
 
 
-def _padded(seqs: Number) -> Number:
+def padded(seqs: Number) -> Number:
     """To the sizes that serving engines commonly capture graphs for: 1, 2, 4, then multiples of 8."""
     return 1.0 + (seqs > 1) + 2.0 * (seqs > 2) + 4.0 * (seqs > 4) + 8.0 * (seqs > 8) * (-(-seqs // 8) - 1.0)
 
@@ -149,7 +149,7 @@ class StepModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def step_time_s(self, shape: StepShape) -> Number:
         """Expected duration of the step, or of each candidate."""
         if isinstance(shape.num_tokens, int | float):
-            return self._one_step_s(shape)
+            return one_step_s(self.law, *shape)
         terms = features(shape)
         return expected_s(*term_sums_s(self.coefficients_s, terms), terms, self._factors, self.floor_s)
 
@@ -168,28 +168,9 @@ class StepModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             self.decode.upper + mixed * (self.mixed.upper - self.decode.upper),
         )
 
-    def _one_step_s(self, shape: StepShape) -> float:
-        """What the features give for one step by itself, in a quarter of the time: planning a step asks for it many times."""
-        seqs, tokens, kv_tokens, attention_work, prefill_seqs = shape
-        per_seq, per_padded, per_kv, per_work, per_tile, mixed, per_prefill, mixed_per_kv, mixed_per_seq = self._other_s
-        fixed_s, per_token_s = self._straights_s[bisect_left(_KNOTS_TOKENS, tokens)]
-        always_s = fixed_s + per_token_s * tokens + per_kv * kv_tokens + per_work * attention_work
-        always_s += per_seq * seqs + per_padded * _padded(seqs)
-        if tokens > TILE_TOKENS:
-            always_s += per_tile * (-(-tokens // TILE_TOKENS) - 1)
-        duration_s = self.decode.factor * always_s
-        if prefill_seqs > 0:
-            mixed_s = mixed + per_prefill * prefill_seqs + mixed_per_kv * kv_tokens + mixed_per_seq * seqs
-            duration_s = max(duration_s, self.mixed.factor * (always_s + mixed_s))
-        return float(max(duration_s, self.floor_s))
-
     @cached_property
-    def _other_s(self) -> tuple[float, ...]:
-        return tuple(self.coefficients_s[FEATURES.index(name)] for name in _NOT_STRAIGHT_IN_TOKENS)
-
-    @cached_property
-    def _straights_s(self) -> tuple[tuple[float, float], ...]:
-        """Between one knot and the next a step's time is straight in its tokens, but for tiles: what it has at 0, and its slope."""
+    def law(self) -> "Law":
+        """As `one_step_s` wants it."""
         by_name = dict(zip(FEATURES, self.coefficients_s, strict=True))
         fixed_s, per_token_s = by_name["base"], by_name["per_token"]
         straights = [(fixed_s, per_token_s)]
@@ -197,7 +178,8 @@ class StepModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             per_token_s += (beyond_s := by_name.get(f"per_token_beyond_{knot}", 0.0))
             fixed_s += by_name.get(f"above_{knot}_tokens", 0.0) - knot * beyond_s
             straights.append((fixed_s, per_token_s))
-        return tuple(straights)
+        others = tuple(by_name[name] for name in _NOT_STRAIGHT_IN_TOKENS)
+        return Law(tuple(straights), others, *self._factors, self.floor_s)
 
     @property
     def _factors(self) -> tuple[float, float]:
@@ -216,6 +198,43 @@ class StepModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         for row, values in enumerate(self.doubt_ms):
             matrix[row, : len(values)] = values
         return matrix / 1e3
+
+
+class Law(NamedTuple):
+    """A step model's numbers in the order in which `one_step_s` works with them."""
+
+    straights_s: tuple[tuple[float, float], ...]
+    """Between one knot and the next a step's time is straight in its tokens, but for tiles: what it has at 0, and its slope."""
+    others_s: tuple[float, ...]
+    decode_factor: float
+    mixed_factor: float
+    floor_s: float
+
+
+def one_step_s(
+    law: Law,
+    seqs: Number,
+    tokens: Number,
+    kv_tokens: Number = 0.0,
+    attention_work: Number = 0.0,
+    prefill_seqs: Number = 0.0,
+) -> float:
+    """What the features give for one step of plain numbers, in a quarter of the time: planning a step asks for it many times.
+
+    Only plain numbers and tuples occur in it, so that it can be compiled where even this is too long.
+    """
+    straights_s, others_s, decode_factor, mixed_factor, floor_s = law
+    per_seq, per_padded, per_kv, per_work, per_tile, mixed, per_prefill, mixed_per_kv, mixed_per_seq = others_s
+    fixed_s, per_token_s = straights_s[bisect_left(_KNOTS_TOKENS, tokens)]
+    always_s = fixed_s + per_token_s * tokens + per_kv * kv_tokens + per_work * attention_work
+    always_s += per_seq * seqs + per_padded * padded(seqs)
+    if tokens > TILE_TOKENS:
+        always_s += per_tile * (-(-tokens // TILE_TOKENS) - 1)
+    duration_s = decode_factor * always_s
+    if prefill_seqs > 0:
+        mixed_s = mixed + per_prefill * prefill_seqs + mixed_per_kv * kv_tokens + mixed_per_seq * seqs
+        duration_s = max(duration_s, mixed_factor * (always_s + mixed_s))
+    return float(max(duration_s, floor_s))
 
 
 def term_sums_s(coefficients_s: Sequence[float] | Array, terms: Sequence[Number]) -> tuple[Number, Number]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import redis.asyncio
 import structlog
 import uvicorn
+import uvloop
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -18,6 +19,7 @@ from services.prism.decisions import Decisions
 from services.prism.dispatches import Dispatches
 from services.prism.door import FindsKeys, Guard, KeyRing
 from services.prism.forecasts import FleetReader
+from services.prism.foresee import compile_foresight
 from services.prism.hindsight import Hindsight
 from services.prism.key_file import KeyFile
 from services.prism.key_store import KeyStore
@@ -121,7 +123,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
                 app,
                 host=settings.host,
                 port=settings.port,
-                loop="asyncio",
+                loop="none",
                 http=client_protocol(settings.idle_s),
                 ws="none",
                 lifespan="off",
@@ -173,10 +175,11 @@ async def main() -> None:
     """The entry point."""
     settings = load(PrismSettings)
     configure_logs("prism", settings.log_level)
+    compile_foresight()
     log.info("starting", host=settings.host, port=settings.port, replica=settings.replica)
     with stop_signals() as stop:
         await serve(settings, stop)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

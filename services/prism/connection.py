@@ -4,6 +4,7 @@ What every chunk of every stream passes through: no timer is set for a chunk, an
 """
 
 import asyncio
+from typing import cast
 
 import httptools
 
@@ -153,8 +154,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # those of uvloop are of no class of asyncio's
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the answer; where no answer is due the connection is of no use."""

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from functools import cached_property
 
 import msgspec
-import numpy as np
 
+from services.prism.engine_row import Array, row_of
 from services.prism.pending import Pending
-from services.prism.speeds import Array, speeds_of
-from shared.engine_state import DUE_INTERVALS, EngineState
+from shared.engine_state import EngineState
 from shared.forecast import ModelHealth
 from shared.names import ENGINE_KEY_LIFETIME_S
 from shared.steptime import PRIOR, StepModel
@@ -37,45 +36,14 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return max(now_s - self.forecast_written_at_s, 0.0)
 
     @cached_property
-    def numbers(self) -> Array:
-        """What foresight wants of it, in the order of `crowd.Crowd`; made once, since a router has hundreds of engines."""
-        state, none = self.state, (0.0,) * DUE_INTERVALS
-        return np.array(
-            (
-                state.decode_seqs,
-                state.kv_tokens,
-                state.prefill_seqs + state.waiting_requests,
-                max(state.max_running, 1),
-                max(state.step_tokens, 1),
-                max(state.least_prefill_tokens, 1),
-                state.step_target_ms / 1e3,
-                state.credit_ms / 1e3,
-                state.in_flight_ms / 1e3,
-                state.kv_blocks_free,
-                max(state.kv_blocks_total, 1),
-                max(state.kv_block_tokens, 1),
-                state.arriving_per_s,
-                state.announced_at_s,
-                self.forecast_written_at_s,
-                self.health is ModelHealth.COLD,
-                self.health is ModelHealth.DRIFTING,
-                self.model.upper_ratio,
-                *(state.prefill_tokens_by_due or none),
-                *(state.prefills_by_due or none),
-                *(state.arriving_tokens_per_s or none),
-            ),
-            np.float64,
-        )
-
-    @cached_property
-    def speeds(self) -> Array:
-        """As `speeds_of`, found once."""
-        return speeds_of(self.state, self.model)
+    def row(self) -> Array:
+        """As `row_of` has it; made once, since a router has hundreds of engines."""
+        return row_of(self.state, self.model, self.health, self.forecast_written_at_s)
 
     @property
-    def idle(self) -> "EngineView":
-        """The engine as it would be if nobody were there."""
-        state = msgspec.structs.replace(
+    def idle_row(self) -> Array:
+        """As `row` would be if nobody were at the engine."""
+        idle = msgspec.structs.replace(
             self.state,
             kv_blocks_free=self.state.kv_blocks_total,
             decode_seqs=0,
@@ -90,7 +58,7 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             credit_ms=0.0,
             in_flight_ms=0.0,
         )
-        return msgspec.structs.replace(self, state=state)
+        return row_of(idle, self.model, self.health, self.forecast_written_at_s)
 
     @cached_property
     def accepts(self) -> bool:

@@ -3,10 +3,9 @@
 import numpy as np
 
 from services.prism.calibration import Errors
-from services.prism.dispatches import Load
+from services.prism.engine_row import Array, rows_of
 from services.prism.foresee import REFERENCE_TPOT_S, REFERENCE_TTFT_S, Foreseen, foresee
 from services.prism.policy import Pick, Question, Reason, Refusal, at
-from services.prism.speeds import Array
 from shared.forecast import ModelHealth
 from shared.slo import Slo
 
@@ -34,7 +33,7 @@ MOST_EXPLORING_REQUESTS = 4
 def foresighted(question: Question) -> Pick | Refusal:
     """The engine with the least cost; near-ties at random, and now and then one that is not known yet."""
     foreseen = foresee(
-        question.engines,
+        rows_of([engine.row for engine in question.engines]),
         question.loads,
         question.ask,
         question.slo,
@@ -72,9 +71,8 @@ def _best_other(p_met: Array, index: int) -> float | None:
 
 
 def _is_hopeless(question: Question) -> bool:
-    idle = [engine.idle for engine in question.engines]
-    loads = [Load()] * len(idle)
-    foreseen = foresee(idle, loads, question.ask, question.slo, question.now_s)
+    idle = rows_of([engine.idle_row for engine in question.engines])
+    foreseen = foresee(idle, (), question.ask, question.slo, question.now_s)
     return bool(foreseen.p_met.max() < HOPELESS_P_MET)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from shared.engine_state import DUE_EDGES_S, DUE_INTERVALS
 
@@ -32,6 +34,11 @@ class Pending(msgspec.Struct, frozen=True, dict=True):
     def prompt_tokens(self) -> int:
         """Of all of them."""
         return sum(self.prompt_tokens_by_due)
+
+    @cached_property
+    def as_array(self) -> NDArray[np.float64]:
+        """Requests and prompt tokens, a row each."""
+        return np.array((self.requests_by_due, self.prompt_tokens_by_due), np.float64)
 
     @classmethod
     def of_totals(cls, totals: Sequence[int]) -> "Pending":

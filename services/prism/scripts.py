@@ -10,7 +10,7 @@ import hashlib
 import ssl
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import redis.connection
 
@@ -143,8 +143,7 @@ class _Wire(asyncio.Protocol):
         self._asked.clear()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # those of uvloop are of no class of asyncio's
         self.is_open = True
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -4,87 +4,56 @@ Found once for as long as an engine's state and model stay as they are, and not 
 engines has no time to ask all their models anew.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from services.prism.compiled import compiled, one_step_s
+from shared.steptime import Law
 
-from shared.engine_state import EngineState
-from shared.steptime import StepModel, StepShape
-
-Array = NDArray[np.floating[Any]]
-
-CHUNKS_TOKENS = (16, 128, 512, 2048, 8192)
+CHUNKS_TOKENS = (16.0, 128.0, 512.0, 2048.0, 8192.0)
 """Between one and the next, what a chunk takes is as good as straight in its tokens."""
-REFERENCE_PROMPT_TOKENS = 1024
+REFERENCE_PROMPT_TOKENS = 1024.0
 """Chunks are taken to be in the middle of prompts so long."""
 
-
-class Speeds(NamedTuple):
-    """Of engines, one element each."""
-
-    decode_s: Array
-    """A step of the answers alone, half of those that wait among them."""
-    joined_s: Array
-    """With one more."""
-    alone_s: Array
-    """Once all that wait are answered too, and one more."""
-    per_kv_token_s: Array
-    """So much longer is that step with another token in the cache."""
-    per_attention_work_s: Array
-    """And a step with a chunk, for each token² of attention."""
-    beside_s: Array
-    """So much longer is a step with each of `CHUNKS_TOKENS`, along the first axis."""
-
-    @classmethod
-    def of_rows(cls, rows: Sequence[Array]) -> "Speeds":
-        """From a row of `speeds_of` for each engine."""
-        columns = np.concatenate(rows).reshape(len(rows), -1).T
-        return cls._make((*columns[: -len(CHUNKS_TOKENS)], columns[-len(CHUNKS_TOKENS) :]))
-
-    def with_more(self, requests: Array, caution: float | Array) -> "Speeds":
-        """With more requests ahead, whose prompts are as long as the reference; all times multiplied by `caution`."""
-        more_s = requests * (self.joined_s - self.decode_s)
-        return Speeds(
-            caution * (self.decode_s + more_s / 2),
-            caution * (self.joined_s + more_s / 2),
-            caution * (self.alone_s + more_s),
-            caution * self.per_kv_token_s,
-            caution * self.per_attention_work_s,
-            caution * self.beside_s,
-        )
-
-
-def speeds_of(state: EngineState, model: StepModel) -> Array:
-    """The `Speeds` of one engine, in a row."""
-    most = max(state.max_running, 1) - 1
-    ahead = state.prefill_seqs + state.waiting_requests
-    seqs = min(state.decode_seqs + ahead / 2, most)
-    kv_tokens = float(state.kv_tokens)
-    decode_s = _step_s(model, seqs, kv_tokens)
-    later_seqs = min(state.decode_seqs + ahead, most) + 1.0
-    room_tokens = max(float(state.kv_blocks_total * state.kv_block_tokens), kv_tokens)
-    later_kv_tokens = min(kv_tokens + sum(state.prefill_tokens_by_due), room_tokens)
-    alone_s = _step_s(model, later_seqs, later_kv_tokens)
-    per_kv_token_s = (_step_s(model, later_seqs, later_kv_tokens + MANY) - alone_s) / MANY
-    beside_s = [_mixed_s(model, seqs, kv_tokens, tokens) - decode_s for tokens in CHUNKS_TOKENS]
-    longer_s = _mixed_s(model, seqs, kv_tokens, CHUNKS_TOKENS[-1], extra_work=MANY_SQUARED) - decode_s
-    per_work_s = (longer_s - beside_s[-1]) / MANY_SQUARED
-    joined_s = _step_s(model, seqs + 1.0, kv_tokens + REFERENCE_PROMPT_TOKENS)
-    return np.array((decode_s, joined_s, alone_s, per_kv_token_s, per_work_s, *beside_s), np.float64)
-
-
-MANY, MANY_SQUARED = 10_000.0, 1e7
+_MANY, _MANY_SQUARED = 10_000.0, 1e7
 """So many tokens, or tokens², more show what one takes."""
 
 
-def _step_s(model: StepModel, seqs: float, kv_tokens: float) -> float:
+@compiled
+def find_speeds(rows: Any, law: Law) -> None:
+    """Fill in the speeds of the one engine in `rows` (of `engine_row.ROW`).
+
+    `decode_s` is a step of its answers alone, half of those that wait among them; `joined_s`, with one more; `alone_s`, once
+    all that wait are answered too, and one more: that takes `per_kv_token_s` longer with another token in the cache. With a chunk
+    of each of `CHUNKS_TOKENS` the first is longer by `beside_s`, and by `per_attention_work_s` for each token² of attention.
+    """
+    row = rows[0]
+    ahead, kv_tokens = row.requests_ahead, row.kv_tokens
+    most = row.max_running - 1.0
+    seqs = min(row.decodes + ahead / 2, most)
+    row.decode_s = _step_s(law, seqs, kv_tokens)
+    row.joined_s = _step_s(law, seqs + 1.0, kv_tokens + REFERENCE_PROMPT_TOKENS)
+
+    later_seqs = min(row.decodes + ahead, most) + 1.0
+    later_kv_tokens = kv_tokens
+    for tokens in row.tokens_by_due:
+        later_kv_tokens += tokens
+    later_kv_tokens = min(later_kv_tokens, max(row.blocks_total * row.block_tokens, kv_tokens))
+    row.alone_s = _step_s(law, later_seqs, later_kv_tokens)
+    row.per_kv_token_s = (_step_s(law, later_seqs, later_kv_tokens + _MANY) - row.alone_s) / _MANY
+
+    for place, tokens in enumerate(CHUNKS_TOKENS):
+        row.beside_s[place] = _mixed_s(law, seqs, kv_tokens, tokens, 0.0) - row.decode_s
+    longer_s = _mixed_s(law, seqs, kv_tokens, CHUNKS_TOKENS[-1], _MANY_SQUARED) - row.decode_s
+    row.per_attention_work_s = (longer_s - row.beside_s[-1]) / _MANY_SQUARED
+
+
+@compiled
+def _step_s(law: Law, seqs: float, kv_tokens: float) -> float:
     seqs = max(seqs, 1.0)
-    return float(model.step_time_s(StepShape(seqs, seqs, kv_tokens)))
+    return one_step_s(law, seqs, seqs, kv_tokens, 0.0, 0.0)
 
 
-def _mixed_s(model: StepModel, seqs: float, kv_tokens: float, tokens: int, extra_work: float = 0.0) -> float:
+@compiled
+def _mixed_s(law: Law, seqs: float, kv_tokens: float, tokens: float, extra_work: float) -> float:
     work = tokens * max(REFERENCE_PROMPT_TOKENS, tokens) / 2 + extra_work
-    shape = StepShape(seqs + 1.0, seqs + tokens, kv_tokens + REFERENCE_PROMPT_TOKENS / 2, work, 1.0)
-    return float(model.step_time_s(shape))
+    return one_step_s(law, seqs + 1.0, seqs + tokens, kv_tokens + REFERENCE_PROMPT_TOKENS / 2, work, 1.0)

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.prism.crowd import EDGES_S
 from services.prism.dispatches import Load
+from services.prism.due_order import EDGES_S, kept_tokens
+from services.prism.engine_row import rows_of
 from services.prism.fleet import EngineView
-from services.prism.foresee import Foreseen, foresee, kept_tokens
+from services.prism.foresee import Foreseen, foresee
 from services.prism.foresighted import foresighted
 from services.prism.pending import Pending
 from services.prism.policy import Pick, Question
@@ -91,7 +92,8 @@ def _before_and_after(
     change: Change, more: tuple[int, int, int], view: EngineView, load: Load, ask: Ask, slo: Slo
 ) -> tuple[Foreseen, Foreseen]:
     busier, more_load = change(view, load, *more)
-    return foresee([view], [load], ask, slo, 0.0), foresee([busier], [more_load], ask, slo, 0.0)
+    before = foresee(rows_of([view.row]), [load], ask, slo, 0.0)
+    return before, foresee(rows_of([busier.row]), [more_load], ask, slo, 0.0)
 
 
 @pytest.mark.parametrize("change", [more_waiting, more_pending, more_arriving, fewer_blocks])
@@ -146,7 +148,7 @@ def test_whatever_is_known_what_is_foreseen_makes_sense(
 ) -> None:
     known = [data.draw(loads) for _ in views]
     cached_tokens = [data.draw(st.integers(0, ask.prompt_tokens - 1)) for _ in views]
-    foreseen = foresee(views, known, ask, slo, now_s, cached_tokens=cached_tokens)
+    foreseen = foresee(rows_of([view.row for view in views]), known, ask, slo, now_s, cached_tokens=cached_tokens)
     for name, values in foreseen._asdict().items():
         assert values.shape == (len(views),), name
         assert np.isfinite(values).all(), name
@@ -165,17 +167,17 @@ def test_whatever_is_known_what_is_foreseen_makes_sense(
     slower=st.floats(0.1, 10.0),
 )
 def test_what_is_kept_is_computed_in_time_and_was_given(tokens: tuple[int, ...], rate: float, slower: float) -> None:
-    given_tokens = np.array(tokens, np.float64)[:, np.newaxis]
-    kept = kept_tokens(given_tokens, np.array([rate / slower]))
+    given_tokens = np.array(tokens, np.float64)
+    kept = kept_tokens(given_tokens, rate / slower)
     assert (kept >= 0.0).all()
     assert (kept <= given_tokens * (1 + SLACK) + 1e-6).all()
-    assert (np.cumsum(kept, axis=0) <= rate / slower * EDGES_S * (1 + SLACK) + 1e-6).all()
+    assert (np.cumsum(kept) <= rate / slower * np.array(EDGES_S) * (1 + SLACK) + 1e-6).all()
 
 
 @given(tokens=by_due(st.integers(0, 1000)))
 def test_where_there_is_time_for_all_all_is_kept(tokens: tuple[int, ...]) -> None:
-    given_tokens = np.array(tokens, np.float64)[:, np.newaxis]
-    assert (kept_tokens(given_tokens, np.array([8 * 1000 / EDGES_S[0, 0]])) == given_tokens).all()
+    given_tokens = np.array(tokens, np.float64)
+    assert (kept_tokens(given_tokens, 8 * 1000 / EDGES_S[0]) == given_tokens).all()
 
 
 @st.composite

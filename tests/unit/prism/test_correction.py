@@ -3,8 +3,8 @@
 import pytest
 
 from services.prism.calibration import Calibration
+from services.prism.chances import TTFT_DEVIATION
 from services.prism.fleet import Fleet
-from services.prism.foresee import TTFT_DEVIATION
 from services.prism.prompt_size import Ask
 from services.prism.route import Route, choose
 from shared.forecast import ModelHealth

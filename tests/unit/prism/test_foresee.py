@@ -3,15 +3,13 @@
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 
-from services.prism.crowd import EDGES_S
 from services.prism.dispatches import Load
+from services.prism.engine_row import rows_of
 from services.prism.fleet import EngineView
-from services.prism.foresee import PACED_AT, foresee, kept_tokens
+from services.prism.foresee import PACED_AT, foresee
 from services.prism.prompt_size import Ask
-from shared.engine_state import DUE_INTERVALS
 from shared.forecast import ModelHealth
 from shared.slo import Slo
 from shared.steptime import Residuals
@@ -45,7 +43,7 @@ class Seen(NamedTuple):
 
 
 def seen(view: EngineView, ask: Ask = ASK, slo: Slo = NO_TARGETS, load: Load = ALONE) -> Seen:
-    return Seen(*(float(values[0]) for values in foresee([view], [load], ask, slo, 0.0)))
+    return Seen(*(float(values[0]) for values in foresee(rows_of([view.row]), [load], ask, slo, 0.0)))
 
 
 def flat(**changes: Any) -> EngineView:
@@ -232,34 +230,24 @@ def test_the_backlog_is_what_waits_and_can_be_on_time() -> None:
 
 def test_an_engine_says_nothing_about_another() -> None:
     views = [engine("a", decode_seqs=5), engine("b", model=step_model(base_s=0.03), **waiting(1, 900))]
-    together = foresee(views, [Load(), Load()], ASK, NO_TARGETS, 0.0)
+    together = foresee(rows_of([view.row for view in views]), [Load(), Load()], ASK, NO_TARGETS, 0.0)
     apart = [seen(view) for view in views]
     assert [Seen(*map(float, values)) for values in zip(*together, strict=True)] == apart
 
 
 def test_what_is_cached_need_not_be_computed_but_is_there_to_be_read() -> None:
     views = [flat(), flat(), flat()]
-    foreseen = foresee(views, [Load()] * 3, ASK, NO_TARGETS, 0.0, cached_tokens=[0, 700, 5000])
+    foreseen = foresee(rows_of([view.row for view in views]), (), ASK, NO_TARGETS, 0.0, cached_tokens=[0, 700, 5000])
     assert foreseen.ttft_s.tolist() == pytest.approx([0.01 + 0.1, 0.01 + 300 * 1e-4, 0.01 + 1e-4], rel=0.01)
     reading = [engine("a"), engine("b")]
-    tpot_s = foresee(reading, [Load()] * 2, ASK, NO_TARGETS, 0.0, cached_tokens=[0, 900]).tpot_s
+    tpot_s = foresee(rows_of([view.row for view in reading]), (), ASK, NO_TARGETS, 0.0, cached_tokens=[0, 900]).tpot_s
     assert tpot_s[0] == tpot_s[1]
 
 
-@pytest.mark.parametrize(
-    ("tokens", "kept"),
-    [
-        ((10,), (10,)),
-        ((30,), (25,)),  # 100 a second
-        ((10, 50), (10, 40)),
-        ((30, 10), (25, 10)),
-        ((0, 60), (0, 50)),
-        ((30, 30, 200), (25, 25, 50)),
-    ],
-)
-def test_what_is_due_earlier_is_computed_first_and_what_is_late_not_at_all(
-    tokens: tuple[int, ...], kept: tuple[int, ...]
-) -> None:
-    given_tokens = np.array(by_due(*tokens, interval=0), np.float64)[:, np.newaxis]
-    assert kept_tokens(given_tokens, np.array([100.0]))[:, 0].tolist() == list(by_due(*kept, interval=0))
-    assert EDGES_S.shape == (DUE_INTERVALS, 1)
+def test_what_is_on_its_way_counts_as_what_waits() -> None:
+    there = engine("a", decode_seqs=1, **waiting(3, 950, interval=3))
+    on_its_way = engine("a", decode_seqs=1, **waiting(2, 900, interval=3))
+    counted, shown = seen(on_its_way, load=Load(pending=pending(1, 50, interval=3))), seen(there)
+    # Of those that wait an engine's speeds know more than of those that are on their way.
+    assert counted == pytest.approx(shown, rel=0.02)
+    assert seen(on_its_way).ttft_s < counted.ttft_s

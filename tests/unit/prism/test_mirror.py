@@ -121,7 +121,7 @@ def test_a_state_that_counts_by_other_intervals_leaves_the_last(field: str, inte
     strange = msgspec.json.encode({**msgspec.json.decode(text), field: [1] * intervals}).decode()
     known.take(changes((key, strange), (engine_key("b"), strange)), forgiving=False)
     assert [(engine.state.engine, engine.state.decode_seqs) for engine in known.engines] == [("a", 4)]
-    assert all(len(engine.numbers) for engine in known.engines)
+    assert all(len(engine.row) for engine in known.engines)
 
 
 def test_what_is_no_text_leaves_the_last_too():

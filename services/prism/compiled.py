@@ -1,0 +1,59 @@
+"""Arithmetic that is done for every engine at every request is compiled, by numba; what is compiled still reads as plain Python.
+
+A function that is compiled is called with numbers, arrays and tuples of them, and calls only functions that are compiled too.
+"""
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+from numba.extending import overload, register_jitable
+
+from shared import steptime
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_HERE = Path(__file__).parent
+
+
+def compiled(function: Function) -> Function:
+    """The same function in machine code, which is kept for the next start where there is a place for it.
+
+    Divisions by zero are infinite, as in numpy. It compiles when it is first called, which takes seconds: call it before
+    there are requests.
+    """
+    try:
+        return cast("Function", numba.njit(function, error_model="numpy", cache=True))
+    except RuntimeError:  # no place that can be written to: it is compiled at each start
+        return cast("Function", numba.njit(function, error_model="numpy"))
+
+
+def _sources_digest() -> str:
+    """Of all that may be compiled: numba itself would keep a function whose callees in other files have changed."""
+    sources = [*sorted(_HERE.glob("*.py")), Path(steptime.__file__)]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+
+
+if not numba.config.CACHE_DIR:  # type: ignore[attr-defined]  # its settings are made as it starts
+    numba.config.CACHE_DIR = str(_HERE / "__pycache__" / f"compiled-{_sources_digest()}")  # type: ignore[attr-defined]
+
+
+@overload(bisect_left)
+def _bisect_left(items: Sequence[float], wanted: float) -> int:
+    """Numba has none; the tuples here are so short that one step after the other is as fast."""
+
+    def place_in(items: Sequence[float], wanted: float) -> int:
+        place = 0
+        while place < len(items) and items[place] < wanted:
+            place += 1
+        return place
+
+    return place_in  # type: ignore[return-value]  # numba wants its signature to be like this one's
+
+
+register_jitable(steptime.padded)
+one_step_s = compiled(steptime.one_step_s)
+"""As in `shared.steptime`."""

@@ -1,0 +1,98 @@
+"""What foresight wants of an engine: a row of numbers, and rows of many engines as one array. Pure."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.prism.speeds import CHUNKS_TOKENS, find_speeds
+from shared.engine_state import DUE_INTERVALS, EngineState
+from shared.forecast import ModelHealth
+from shared.steptime import StepModel
+
+Array = NDArray[np.floating[Any]]
+Rows = NDArray[np.void]
+"""Of `ROW`, an element an engine."""
+
+_FIELDS = (
+    "decodes",
+    "kv_tokens",
+    "requests_ahead",  # that have no answer yet
+    "max_running",
+    "step_tokens",
+    "least_tokens",  # that are prefilled in a step whatever that takes
+    "step_target_s",
+    "credit_s",
+    "in_flight_s",
+    "blocks_free",
+    "blocks_total",
+    "block_tokens",
+    "arriving_per_s",
+    "announced_at_s",
+    "forecast_written_at_s",
+    "is_cold",
+    "is_drifting",
+    "upper_ratio",
+    # What `find_speeds` finds.
+    "decode_s",
+    "joined_s",
+    "alone_s",
+    "per_kv_token_s",
+    "per_attention_work_s",
+)
+ROW = np.dtype(
+    [
+        *((name, np.float64) for name in _FIELDS),
+        ("beside_s", np.float64, len(CHUNKS_TOKENS)),
+        ("tokens_by_due", np.float64, DUE_INTERVALS),
+        ("requests_by_due", np.float64, DUE_INTERVALS),
+        ("arriving_tokens_per_s", np.float64, DUE_INTERVALS),
+    ]
+)
+"""Times are in seconds; those by due have an element an interval of `DUE_EDGES_S`."""
+
+_NONE_BY_DUE = (0.0,) * DUE_INTERVALS
+_UNKNOWN_SPEEDS = (math.nan,) * 5, (math.nan,) * len(CHUNKS_TOKENS)
+
+
+def row_of(state: EngineState, model: StepModel, health: ModelHealth, forecast_written_at_s: float) -> Array:
+    """One engine's row, as plain numbers one after the other; `rows_of` makes rows of them."""
+    speeds_s, beside_s = _UNKNOWN_SPEEDS
+    row = np.array(
+        (
+            state.decode_seqs,
+            state.kv_tokens,
+            state.prefill_seqs + state.waiting_requests,
+            max(state.max_running, 1),
+            max(state.step_tokens, 1),
+            max(state.least_prefill_tokens, 1),
+            state.step_target_ms / 1e3,
+            state.credit_ms / 1e3,
+            state.in_flight_ms / 1e3,
+            state.kv_blocks_free,
+            max(state.kv_blocks_total, 1),
+            max(state.kv_block_tokens, 1),
+            state.arriving_per_s,
+            state.announced_at_s,
+            forecast_written_at_s,
+            health is ModelHealth.COLD,
+            health is ModelHealth.DRIFTING,
+            model.upper_ratio,
+            *speeds_s,
+            *beside_s,
+            *(state.prefill_tokens_by_due or _NONE_BY_DUE),
+            *(state.prefills_by_due or _NONE_BY_DUE),
+            *(state.arriving_tokens_per_s or _NONE_BY_DUE),
+        ),
+        np.float64,
+    )
+    find_speeds(row.view(ROW), model.law)
+    return row
+
+
+def rows_of(engine_rows: Sequence[Array]) -> Rows:
+    """Of at least one engine, each as `row_of` has it."""
+    rows: Rows = np.concatenate(engine_rows).view(ROW)
+    return rows
