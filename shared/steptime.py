@@ -148,8 +148,8 @@ class StepModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def step_time_s(self, shape: StepShape) -> Number:
         """Expected duration of the step, or of each candidate."""
-        if isinstance(shape.num_tokens, int | float):
-            return one_step_s(self.law, *shape)
+        if (law := self.law) is not None and isinstance(shape.num_tokens, int | float):
+            return one_step_s(law, *shape)
         terms = features(shape)
         return expected_s(*term_sums_s(self.coefficients_s, terms), terms, self._factors, self.floor_s)
 
@@ -169,8 +169,8 @@ class StepModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         )
 
     @cached_property
-    def law(self) -> "Law":
-        """As `one_step_s` wants it."""
+    def law(self) -> "Law | None":
+        """What `step_time_s` follows, as `one_step_s` wants it; None of a model of another kind, that must be asked."""
         by_name = dict(zip(FEATURES, self.coefficients_s, strict=True))
         fixed_s, per_token_s = by_name["base"], by_name["per_token"]
         straights = [(fixed_s, per_token_s)]

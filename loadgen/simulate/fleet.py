@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from loadgen.simulate.engine import Engine
+from loadgen.simulate.knowledge import Known
 from loadgen.simulate.reservations import Reservations
 from services.prism.fleet import EngineView, Fleet
+from shared.engine_state import EngineState
 
 Joins = Callable[[str, str], Engine]
 """Makes an engine from its name and the name of its hardware."""
@@ -56,6 +58,7 @@ class SimulatedFleet:
         self._engines = {engine.name: engine for engine in sorted(engines, key=lambda engine: engine.name)}
         self._now_s = now_s
         self._join = join
+        self._latest: dict[str, tuple[EngineState, Known, EngineView]] = {}
         self.reservations = Reservations()
 
     @property
@@ -94,8 +97,13 @@ class SimulatedFleet:
                 self.reservations.settle(engine.name, settled, now_s)
             if state is None:
                 continue
-            known = engine.shown.read(now_s)
-            yield EngineView(
+            yield self._view_of(state, engine.shown.read(now_s))
+
+    def _view_of(self, state: EngineState, known: Known) -> EngineView:
+        """The same value for as long as nothing is new, as the router's own mirror has it."""
+        latest = self._latest.get(state.engine)
+        if latest is None or latest[0] is not state or latest[1] is not known:
+            view = EngineView(
                 state=state,
                 model=known.model,
                 health=known.health,
@@ -104,3 +112,5 @@ class SimulatedFleet:
                 capacity_tokens_per_s=known.capacity_tokens_per_s,
                 forecast_written_at_s=known.written_at_s,
             )
+            latest = self._latest[state.engine] = (state, known, view)
+        return latest[2]

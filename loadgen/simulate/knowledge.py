@@ -1,6 +1,7 @@
 """What lens and the routers know of an engine's steps: learned from its telemetry, which takes its time, or given. Pure."""
 
 from collections import deque
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from loadgen.simulate.hardware import Speed
@@ -78,6 +79,10 @@ class TrueModel(StepModel, frozen=True, kw_only=True, dict=True):
     """A step model that is never wrong but for the noise; only its expected times mean anything."""
 
     speed: Speed
+
+    @cached_property
+    def law(self) -> None:
+        """It follows none that could be written down."""
 
     def step_time_s(self, shape: StepShape) -> float:
         """Expected duration of one step, whose shape is of plain numbers."""

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from services.prism.compiled import compiled
+
 Array = NDArray[np.float64]
 
 MEMORY_REQUESTS = 100
@@ -97,7 +99,7 @@ class Calibration:
             return
         row = self._row_of(engine)
         self._heard += 1
-        self._weights[row] *= self._kept(row)
+        self._weights[row] *= _kept(self._heard - self._heard_at[row], max(len(self._rows), 1))
         self._heard_at[row] = self._heard
         for time, residual in enumerate(ratios):
             if residual is not None:
@@ -111,25 +113,10 @@ class Calibration:
     def of_engines(self, engines: Sequence[str]) -> EngineErrors:
         """The same of many."""
         rows = np.array([self._rows.get(engine, _FLEET) for engine in engines], np.intp)
-        fleet_mean, fleet_square = self._fleet()
-        # One that is not known has the fleet's row: what that is blended with is itself, or the presumption still.
-        kept = np.where(rows == _FLEET, 0.0, self._kept(rows))
-        weights = self._weights[rows] * kept[:, np.newaxis]
-        means, squares = _blended(
-            weights, self._means[rows], self._squares[rows], FLEET_REQUESTS, fleet_mean, fleet_square
-        )
-        factors, deviations = np.exp(means), np.maximum(np.sqrt(squares), LEAST_DEVIATION)
-        return EngineErrors(factors[:, 0], deviations[:, 0], factors[:, 1], deviations[:, 1])
-
-    def _fleet(self) -> tuple[Array, Array]:
-        row = self._weights[_FLEET], self._means[_FLEET], self._squares[_FLEET]
-        return _blended(*row, PRIOR_REQUESTS, np.zeros(_TIMES), np.full(_TIMES, FIRST_DEVIATION**2))
-
-    def _kept(self, row: int | NDArray[np.intp]) -> Array:
-        """What is left of what an engine's row says."""
-        rounds = (self._heard - self._heard_at[row]) / max(len(self._rows), 1)
-        kept: Array = np.exp(-rounds / MEMORY_ROUNDS)
-        return kept
+        errors = np.empty((len(EngineErrors._fields), len(rows)))
+        known = (self._weights, self._means, self._squares, self._heard_at)
+        _look_up(rows, *known, self._heard, max(len(self._rows), 1), errors)
+        return EngineErrors(*errors)
 
     def _learn(self, row: int, time: int, residual: float, memory_requests: float) -> None:
         place = row, time
@@ -168,9 +155,42 @@ def _residual(actual_s: float | None, predicted_s: float | None, factor: float) 
     return min(max(residual, -_MOST_RESIDUAL), _MOST_RESIDUAL)
 
 
+@compiled
+def _look_up(
+    rows: NDArray[np.intp],
+    weights: Array,
+    means: Array,
+    squares: Array,
+    heard_at: Array,
+    heard: int,
+    engines: int,
+    errors: Array,
+) -> None:
+    """Fill in `errors`, a column for each of the rows asked for, in the order of `EngineErrors`."""
+    for time in range(_TIMES):
+        fleet = weights[_FLEET, time], means[_FLEET, time], squares[_FLEET, time]
+        fleet_mean, fleet_square = _blended(*fleet, PRIOR_REQUESTS, 0.0, FIRST_DEVIATION**2)
+        for place in range(len(rows)):
+            row = rows[place]
+            # One that is not known has the fleet's row: what that is blended with is itself, or the presumption still.
+            weight = 0.0 if row == _FLEET else weights[row, time] * _kept(heard - heard_at[row], engines)
+            mean, square = _blended(
+                weight, means[row, time], squares[row, time], FLEET_REQUESTS, fleet_mean, fleet_square
+            )
+            errors[2 * time, place] = math.exp(mean)
+            errors[2 * time + 1, place] = max(math.sqrt(square), LEAST_DEVIATION)
+
+
+@compiled
+def _kept(requests: float, engines: int) -> float:
+    """What is left of what an engine's row says after so many requests in the fleet."""
+    return math.exp(-requests / engines / MEMORY_ROUNDS)
+
+
+@compiled
 def _blended(
-    weight: Array, mean: Array, square: Array, other_weight: float, other_mean: Array, other_square: Array
-) -> tuple[Array, Array]:
+    weight: float, mean: float, square: float, other_weight: float, other_mean: float, other_square: float
+) -> tuple[float, float]:
     """Mean, and mean square about it, of two mixed."""
     share = weight / (weight + other_weight)
     blended = share * mean + (1.0 - share) * other_mean

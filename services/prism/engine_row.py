@@ -88,7 +88,7 @@ def row_of(state: EngineState, model: StepModel, health: ModelHealth, forecast_w
         ),
         np.float64,
     )
-    find_speeds(row.view(ROW), model.law)
+    find_speeds(row.view(ROW), model)
     return row
 
 
