@@ -3,9 +3,8 @@
 Times go by the intervals of `DUE_EDGES_S`.
 """
 
+import math
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from services.prism.compiled import compiled
 from services.prism.engine_row import Array
@@ -31,6 +30,32 @@ class Queue(NamedTuple):
     """Promises to requests waiting that no more fit beside the request, which lens then gives up."""
 
 
+class Kept(NamedTuple):
+    """Of the prompt tokens due up to an interval, what is computed in time."""
+
+    tokens: float
+    """Of those due in the interval."""
+    so_far: float
+    given: float
+    least_left: float
+    """Of what could be computed by then, the least that nothing was there for so far; negative where there was too much."""
+
+
+@compiled
+def nothing_kept() -> Kept:
+    """Before the first interval."""
+    return Kept(0.0, 0.0, 0.0, math.inf)
+
+
+@compiled
+def keep_next(earlier: Kept, tokens: float, by_then: float) -> Kept:
+    """With the next interval, in which `tokens` are due; `by_then` can be computed by its end, what is due earlier first."""
+    given = earlier.given + tokens
+    least_left = min(earlier.least_left, by_then - given)
+    so_far = given + min(least_left, 0.0)
+    return Kept(max(so_far - earlier.so_far, 0.0), so_far, given, least_left)
+
+
 @compiled
 def queue_of(requests_by_due: Array, tokens_by_due: Array, rate: float, own_tokens: float, own_due_s: float) -> Queue:
     """The queue of an engine that computes `rate` tokens a second.
@@ -41,40 +66,20 @@ def queue_of(requests_by_due: Array, tokens_by_due: Array, rate: float, own_toke
         own_tokens: of the request's.
         own_due_s: when it is due.
     """
-    before, own_by_due = np.empty(DUE_INTERVALS), np.zeros(DUE_INTERVALS)
-    for interval in range(DUE_INTERVALS):
-        before[interval] = within(own_due_s - BEGIN_S[interval], EDGES_S[interval] - BEGIN_S[interval])
-        if 0.0 < before[interval] < 1.0:
-            own_by_due[interval] = own_tokens
     kept_in_all = kept_before = others_broken = 0.0
     for fate in FATES:
-        kept = kept_tokens(tokens_by_due, rate * fate)
-        kept_with_own = kept_tokens(tokens_by_due + own_by_due, rate * fate)
+        alone, beside = nothing_kept(), nothing_kept()
         for interval in range(DUE_INTERVALS):
-            kept_in_all += kept[interval]
-            kept_before += before[interval] * kept[interval]
-            lost_tokens = max(kept[interval] - max(kept_with_own[interval] - own_by_due[interval], 0.0), 0.0)
+            before = within(own_due_s - BEGIN_S[interval], EDGES_S[interval] - BEGIN_S[interval])
+            own = own_tokens if 0.0 < before < 1.0 else 0.0
+            by_then = fate * rate * EDGES_S[interval]
+            alone = keep_next(alone, tokens_by_due[interval], by_then)
+            beside = keep_next(beside, tokens_by_due[interval] + own, by_then)
+            kept_in_all += alone.tokens
+            kept_before += before * alone.tokens
+            lost_tokens = max(alone.tokens - max(beside.tokens - own, 0.0), 0.0)
             others_broken += lost_tokens / max(tokens_by_due[interval] / max(requests_by_due[interval], 1.0), 1.0)
     return Queue(kept_in_all / len(FATES), kept_before / len(FATES), others_broken / len(FATES))
-
-
-@compiled
-def kept_tokens(tokens_by_due: Array, rate: float) -> Array:
-    """Of the prompt tokens due in each interval, those that are computed by its end, what is due earlier first.
-
-    Args:
-        rate: tokens a second.
-    """
-    kept = np.empty(DUE_INTERVALS)
-    given = kept_earlier = 0.0
-    least_left = np.inf
-    for interval in range(DUE_INTERVALS):
-        given += tokens_by_due[interval]
-        least_left = min(least_left, rate * EDGES_S[interval] - given)
-        kept_so_far = given + min(least_left, 0.0)
-        kept[interval] = max(kept_so_far - kept_earlier, 0.0)
-        kept_earlier = kept_so_far
-    return kept
 
 
 @compiled

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from services.prism.due_order import BEGIN_S, EDGES_S, kept_tokens
+from services.prism.due_order import BEGIN_S, EDGES_S, keep_next, nothing_kept, queue_of
 from shared.engine_state import DUE_EDGES_S, DUE_INTERVALS
 from tests.unit.prism.builders import by_due
 
@@ -22,8 +22,11 @@ from tests.unit.prism.builders import by_due
 def test_what_is_due_earlier_is_computed_first_and_what_is_late_not_at_all(
     tokens: tuple[int, ...], kept: tuple[int, ...]
 ) -> None:
-    given_tokens = np.array(by_due(*tokens, interval=0), np.float64)
-    assert kept_tokens(given_tokens, 100.0).tolist() == list(by_due(*kept, interval=0))
+    computed, so_far = [], nothing_kept()
+    for edge_s, due_tokens in zip(EDGES_S, by_due(*tokens, interval=0), strict=True):
+        so_far = keep_next(so_far, float(due_tokens), 100.0 * edge_s)
+        computed.append(so_far.tokens)
+    assert computed == list(by_due(*kept, interval=0))
 
 
 def test_intervals_follow_one_another() -> None:
@@ -31,3 +34,25 @@ def test_intervals_follow_one_another() -> None:
     assert EDGES_S[:-1] == BEGIN_S[1:]
     assert len(EDGES_S) == DUE_INTERVALS
     assert all(begin_s < edge_s for begin_s, edge_s in zip(BEGIN_S, EDGES_S, strict=True))
+
+
+RATE = 1000.0
+NOTHING = np.zeros(DUE_INTERVALS)
+
+
+def test_an_empty_queue_breaks_and_delays_nothing() -> None:
+    assert queue_of(NOTHING, NOTHING, RATE, 500.0, 1.0) == (0.0, 0.0, 0.0)
+
+
+def test_what_is_due_in_the_same_interval_is_before_a_request_by_its_share_of_it() -> None:
+    two, tokens = np.array(by_due(2, interval=1), float), np.array(by_due(100, interval=1), float)
+    due_s = (BEGIN_S[1] + EDGES_S[1]) / 2
+    queue = queue_of(two, tokens, RATE, 1.0, due_s)
+    assert (queue.kept_tokens, queue.kept_before) == pytest.approx((100.0, 50.0))
+
+
+def test_a_prompt_that_takes_the_room_of_one_that_waits_breaks_its_promise() -> None:
+    two, tokens = np.array(by_due(2, interval=1), float), np.array(by_due(200, interval=1), float)
+    due_s = (BEGIN_S[1] + EDGES_S[1]) / 2
+    assert queue_of(two, tokens, RATE, 100.0, due_s).others_broken == pytest.approx(0.0)
+    assert queue_of(two, tokens, RATE, 1e5, due_s).others_broken == pytest.approx(2.0)
