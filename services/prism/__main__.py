@@ -38,6 +38,7 @@ from services.prism.settings import PrismSettings
 from services.prism.upstream import Upstream
 from shared.fleet_scripts import CHANGED, RELEASE, RESERVE
 from shared.lifecycle import Readiness, background, stop_signals
+from shared.listening import listen
 from shared.logs import configure_logs
 from shared.settings import load
 
@@ -87,6 +88,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
         contextlib.AsyncExitStack() as stack,
     ):
         stack.callback(scripts.close)
+        sockets = listen(settings.host, settings.port)
         decisions = Decisions(
             fleet,
             dispatches,
@@ -121,8 +123,6 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
         server = Server(
             uvicorn.Config(
                 app,
-                host=settings.host,
-                port=settings.port,
                 loop="none",
                 http=client_protocol(settings.idle_s),
                 ws="none",
@@ -135,7 +135,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
             )
         )
         writing = asyncio.create_task(receipts.run())
-        serving = asyncio.create_task(server.serve())
+        serving = asyncio.create_task(server.serve(sockets))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
         readiness.lacks("router", "draining")
