@@ -47,14 +47,14 @@ log = structlog.get_logger()
 REDIS_TIMEOUT_S = 0.25
 
 
-def client_protocol(patience_s: float) -> type[ClientProtocol]:
+def client_protocol(settings: PrismSettings) -> type[ClientProtocol]:
     """The protocol towards clients, as a class: uvicorn makes the instances itself."""
 
-    class Patient(ClientProtocol):
-        pass
+    class Bounded(ClientProtocol):
+        head_s = settings.head_s
+        patience_s = settings.idle_s
 
-    Patient.patience_s = patience_s
-    return Patient
+    return Bounded
 
 
 class Server(uvicorn.Server):
@@ -124,7 +124,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
             uvicorn.Config(
                 app,
                 loop="none",
-                http=client_protocol(settings.idle_s),
+                http=client_protocol(settings),
                 ws="none",
                 lifespan="off",
                 log_config=None,
