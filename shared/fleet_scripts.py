@@ -58,6 +58,10 @@ local ENGINE, FORECAST, RESERVED = "{engine_key("")}", "{forecast_key("")}", "{r
 """
 
 _TOTALS = f"""
+local function is_hash(key)
+  local kind = redis.call("TYPE", key).ok
+  return kind == "hash" or kind == "none"
+end
 -- Beside each dispatch, whose name has a colon, its hash holds how many there are and their prompt tokens, by when they are due.
 local TOTALS = {{}}
 for i = 1, {DUE_INTERVALS} do
@@ -85,7 +89,7 @@ end
 _RELEASE = """
 local function release(engine, dispatch)
   local key = RESERVED .. engine
-  local made = redis.call("HGET", key, dispatch)
+  local made = is_hash(key) and redis.call("HGET", key, dispatch)
   if not made then
     return false
   end
@@ -140,7 +144,9 @@ redis.set_repl(redis.REPL_REPLICA)
 -- A Redis that is full refuses a script whose first write may take memory; this one does not, and what follows goes through.
 local is_back = redis.call("EXPIRE", marked[1], {ENGINE_KEY_LIFETIME_S}) == 0
 redis.call("SET", marked[1], state, "EX", {ENGINE_KEY_LIFETIME_S})
-local has_settled = settle(RESERVED .. ARGV[1], now_us)
+local reserved = RESERVED .. ARGV[1]
+local is_usable = is_hash(reserved)
+local has_settled = is_usable and settle(reserved, now_us)
 redis.set_repl(redis.REPL_ALL)
 redis.call("SADD", ENGINES, ARGV[1])
 if is_back then
@@ -148,11 +154,13 @@ if is_back then
   marked[#marked + 1] = FORECAST .. ARGV[1]
 end
 if is_back or has_settled then
-  marked[#marked + 1] = RESERVED .. ARGV[1]
+  marked[#marked + 1] = reserved
 end
 mark(now_us, marked)
+return not is_usable and reserved
 """
-"""Write an engine's state, stamped with Redis TIME; see `announcement`. It lives in memory alone: a restart may forget it."""
+"""Write an engine's state, stamped with Redis TIME; see `announcement`. It lives in memory alone: a restart may forget it. Answers
+with the key of its reservations where that holds something else, which is left as it is; otherwise with nothing."""
 
 LEAVE = f"""{MARK}{_KEYS}
 -- ARGV: engine.
@@ -166,6 +174,9 @@ RESERVE = f"""{MARK}{_KEYS}{_TOTALS}{_RELEASE}
 -- ARGV: engine, dispatch, prompt tokens, the interval that it is due in, from 1; and engine and dispatch of another reservation that this one replaces.
 local now_us = time_us()
 local key = RESERVED .. ARGV[1]
+if not is_hash(key) then
+  return redis.error_reply("WRONGTYPE " .. key .. " holds something else than reservations")
+end
 redis.set_repl(redis.REPL_REPLICA)
 -- It is new; but only with a first write that takes no memory does a Redis that is full let the others through.
 redis.call("HDEL", key, ARGV[2])
@@ -186,7 +197,7 @@ mark(now_us, marked)
 return cmsgpack.pack(totals(key))
 """
 """Reserve room for a dispatch, named `replica:number`, which must be new; answers with the engine's totals, this one included, in
-MessagePack."""
+MessagePack; where its key holds something else, with an error that names it."""
 
 RELEASE = f"""{MARK}{_KEYS}{_TOTALS}{_RELEASE}
 -- ARGV: engine, dispatch.

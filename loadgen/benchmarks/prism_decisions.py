@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 import redis
 
+from loadgen.benchmarks.idle_engine import idle_engine
 from loadgen.benchmarks.processes import end, redis_server
 from loadgen.benchmarks.written import write_report
 from services.prism.decisions import Decisions
@@ -242,20 +243,14 @@ def _name(number: int) -> str:
 
 
 def _state(number: int, draws: random.Random) -> EngineState:
-    return EngineState(
-        engine=_name(number),
-        url=f"http://127.0.0.1:1/{number}",
-        model=MODEL,
-        executor="emulated",
-        hardware_class="A100",
-        emulated=True,
-        announced_at_s=0.0,
+    return idle_engine(
+        _name(number),
+        f"http://127.0.0.1:1/{number}",
+        MODEL,
         max_context_tokens=8192,
         max_running=256,
         step_tokens=2048,
-        step_target_ms=50.0,
         kv_blocks_total=20_000,
-        kv_block_tokens=16,
         kv_blocks_free=draws.randint(5_000, 15_000),
         decode_seqs=draws.randint(5, 60),
         prefill_seqs=draws.randint(0, 3),

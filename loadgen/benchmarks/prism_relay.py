@@ -21,11 +21,11 @@ import numpy as np
 
 from loadgen.arrivals import constant_arrivals, poisson_arrivals
 from loadgen.benchmarks.counting import Answered, CountingClient
+from loadgen.benchmarks.idle_engine import idle_engine
 from loadgen.benchmarks.processes import Router, cpu_s, prism, redis_server, resident_mb, stepping_engine
 from loadgen.benchmarks.stepping import MODEL
 from loadgen.client import open_session
 from services.lens.fleet import Fleet
-from shared.engine_state import EngineState
 from shared.lifecycle import Readiness, background
 
 CHUNKS = 256
@@ -112,10 +112,10 @@ async def _bench(directory: Path, cores: Sequence[int], step_ms: float) -> Async
         stepping_engine(directory, cores[-1], step_ms) as engine_url,
         prism(directory, cores[0], {"REDIS_URL": redis_url}) as router,
     ):
-        fleet = Fleet(redis_url, MODEL, Readiness())
+        fleet, state = Fleet(redis_url, MODEL, Readiness()), idle_engine(MODEL, engine_url, MODEL)
         async with (
             open_session() as session,
-            background(fleet.run(lambda: _state(engine_url), lambda: (), lambda _model: None, lambda: ())),
+            background(fleet.run(lambda: state, lambda: (), lambda _model: None, lambda: ())),
         ):
             await _takes_requests(session, router)
             yield _Bench(engine_url, router, session)
@@ -195,26 +195,6 @@ async def _sent(url: str, chunks: int, arrivals_s: Sequence[float]) -> list[Answ
 
 def _is_whole(answered: Answered, chunks: int) -> bool:
     return answered.whole and answered.events == chunks
-
-
-def _state(url: str) -> EngineState:
-    """An engine with room for whatever comes."""
-    return EngineState(
-        engine=MODEL,
-        url=url,
-        model=MODEL,
-        executor=MODEL,
-        hardware_class=MODEL,
-        emulated=True,
-        announced_at_s=0.0,
-        max_context_tokens=32_768,
-        max_running=10_000,
-        step_tokens=8192,
-        step_target_ms=50.0,
-        kv_blocks_total=10**7,
-        kv_block_tokens=16,
-        kv_blocks_free=10**7,
-    )
 
 
 def _allow_open_files() -> None:

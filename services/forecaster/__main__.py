@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import secrets
+import sys
 
 import structlog
 
@@ -20,6 +21,7 @@ from services.forecaster.sharing import Replica
 from services.forecaster.source import StreamWanted, TelemetrySource
 from services.forecaster.store import REDIS_TROUBLE, Refused, Store
 from shared.lifecycle import Readiness, background, stop_signals
+from shared.listening import CannotListen, beginning_to_listen
 from shared.logs import configure_logs
 from shared.settings import load
 
@@ -59,7 +61,8 @@ async def main(settings: ForecasterSettings) -> None:
 
     with stop_signals() as stop:
         try:
-            await app.start()
+            with beginning_to_listen(settings.host, settings.port):
+                await app.start()
             gc.freeze()  # what is there now stays; to look through all of it again would hold learning up for 100 ms
             async with background(publisher.run(), share.run()):
                 await app.add_runtime_dependency(source)
@@ -84,6 +87,9 @@ if __name__ == "__main__":
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         asyncio.run(main(forecaster_settings))
+    except CannotListen as taken:
+        print(taken, file=sys.stderr, flush=True)
+        os._exit(1)  # before the web server's thread adds a complaint that nothing follows from
     except Exception:
         log.exception("failed")
         os._exit(1)  # at once, whatever threads there still are; others take over when the leases expire

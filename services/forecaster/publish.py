@@ -23,7 +23,8 @@ PAUSE_OF_COST = 1.0
 """So much longer than preparing a write took is the pause after it: writing takes half of the time at most."""
 PAUSE_OF_COST_BEHIND = 9.0
 """While telemetry waits to be learned, a tenth at most: nobody is served by stale forecasts in quick succession."""
-LOOK_AGAIN_S = 0.25
+SAVES_CHECKED_EVERY_S = 0.25
+"""Without news: a save falls due by time alone."""
 RETRY_S = 0.5
 
 
@@ -77,7 +78,7 @@ class Publisher:
         """Write for ever; Redis may come and go."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_AGAIN_S):
+                async with asyncio.timeout(SAVES_CHECKED_EVERY_S):
                     await self._news.wait()
             try:
                 cost_s = await asyncio.shield(self._write_due())  # cut in half, its outcome would be unknown

@@ -29,7 +29,8 @@ from shared.lifecycle import Readiness, background
 
 log = structlog.get_logger()
 
-LOOK_AGAIN_S = 0.5
+CONSUMERS_CHECKED_EVERY_S = 0.5
+"""Where nothing stirs before."""
 MANY_PENDING = 256
 
 
@@ -124,7 +125,7 @@ class TelemetrySource(faust.Service):
             await asyncio.sleep(RETRY_S)
         else:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_AGAIN_S):
+                async with asyncio.timeout(CONSUMERS_CHECKED_EVERY_S):
                     await self._stirred.wait()
 
     def _follows_all(self, leases: Iterable[Lease]) -> bool:

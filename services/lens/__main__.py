@@ -22,6 +22,7 @@ from services.lens.tokenizer import load_text_model
 from services.lens.triton import open_session
 from services.lens.warmup import warm_up
 from shared.lifecycle import Readiness, background, stop_signals
+from shared.listening import listen
 from shared.logs import configure_logs
 from shared.settings import load
 from shared.steptime import StepModel
@@ -72,8 +73,6 @@ async def main(settings: LensSettings) -> None:
     server = Server(
         uvicorn.Config(
             app,
-            settings.host,
-            settings.port,
             http="httptools",
             log_config=None,
             access_log=False,
@@ -95,9 +94,10 @@ async def main(settings: LensSettings) -> None:
             functools.partial(prefixes, loop),
         )
 
+    sockets = listen(settings.host, settings.port)
     with stop_signals() as stop:
         async with background(loop.run(), publisher.run(settings.nats_url), join_fleet()):
-            serving = asyncio.create_task(server.serve())
+            serving = asyncio.create_task(server.serve(sockets))
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()

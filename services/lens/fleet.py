@@ -78,14 +78,21 @@ class Fleet:
             await asyncio.sleep(LEAST_ANNOUNCE_S)
 
     async def announce(self, state: EngineState) -> bool:
-        """Write the engine key, and settle what has been heard; False where Redis is away."""
+        """Write the engine key, and settle what has been heard; False where Redis is away.
+
+        A key of reservations that holds something else is no reason to leave the pool: there is then nothing to settle.
+        """
         try:
-            await self._announce(args=announcement(state, self._unsettled))
+            unusable: bytes | None = await self._announce(args=announcement(state, self._unsettled))
         except (redis.exceptions.RedisError, OSError) as error:
-            self._readiness.lacks("redis", str(error))
+            self._note("redis", str(error))
             return False
         self._unsettled.clear()
         self._readiness.has("redis")
+        if unusable is None:
+            self._readiness.has("reservations")
+        else:
+            self._note("reservations", f"{unusable.decode()} holds something else than reservations")
         return True
 
     async def share_prefixes(self, held: frozenset[str]) -> bool:
@@ -101,11 +108,11 @@ class Fleet:
                     await self._write_prefixes(None, held)
         except redis.exceptions.ResponseError as error:
             self._shared_prefixes = None
-            self._readiness.lacks("prefixes", str(error))
+            self._note("prefixes", str(error))
             return True
         except (redis.exceptions.RedisError, OSError) as error:
             self._shared_prefixes = None
-            self._readiness.lacks("redis", str(error))
+            self._note("redis", str(error))
             return False
         self._readiness.has("prefixes")
         self._shared_prefixes = held
@@ -139,6 +146,12 @@ class Fleet:
             if isinstance(data, bytes):
                 learned(decode(data, Forecast).step_model())
         except (redis.exceptions.RedisError, OSError) as error:
-            self._readiness.lacks("redis", str(error))
+            self._note("redis", str(error))
         except UnreadableMessage as error:
             log.warning("forecast not readable; the last one stays in use", problem=str(error))
+
+    def _note(self, part: str, problem: str) -> None:
+        """Say what is wrong, once for as long as it is."""
+        if self._readiness.problems.get(part) != problem:
+            log.warning("redis is away, or does not take all that it should", part=part, problem=problem)
+        self._readiness.lacks(part, problem)

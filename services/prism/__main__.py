@@ -38,6 +38,7 @@ from services.prism.settings import PrismSettings
 from services.prism.upstream import Upstream
 from shared.fleet_scripts import CHANGED, RELEASE, RESERVE
 from shared.lifecycle import Readiness, background, stop_signals
+from shared.listening import listen
 from shared.logs import configure_logs
 from shared.settings import load
 
@@ -46,14 +47,14 @@ log = structlog.get_logger()
 REDIS_TIMEOUT_S = 0.25
 
 
-def client_protocol(patience_s: float) -> type[ClientProtocol]:
+def client_protocol(settings: PrismSettings) -> type[ClientProtocol]:
     """The protocol towards clients, as a class: uvicorn makes the instances itself."""
 
-    class Patient(ClientProtocol):
-        pass
+    class Bounded(ClientProtocol):
+        head_s = settings.head_s
+        patience_s = settings.idle_s
 
-    Patient.patience_s = patience_s
-    return Patient
+    return Bounded
 
 
 class Server(uvicorn.Server):
@@ -87,6 +88,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
         contextlib.AsyncExitStack() as stack,
     ):
         stack.callback(scripts.close)
+        sockets = listen(settings.host, settings.port)
         decisions = Decisions(
             fleet,
             dispatches,
@@ -121,10 +123,8 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
         server = Server(
             uvicorn.Config(
                 app,
-                host=settings.host,
-                port=settings.port,
                 loop="none",
-                http=client_protocol(settings.idle_s),
+                http=client_protocol(settings),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -135,7 +135,7 @@ async def serve(settings: PrismSettings, stop: asyncio.Event) -> None:
             )
         )
         writing = asyncio.create_task(receipts.run())
-        serving = asyncio.create_task(server.serve())
+        serving = asyncio.create_task(server.serve(sockets))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
         readiness.lacks("router", "draining")

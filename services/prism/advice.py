@@ -91,7 +91,7 @@ def _outlook(outlook: Route | ApiError) -> dict[str, Any]:
 
 
 def shown(route: Route) -> dict[str, Any]:
-    """All that a decision says, as `openapi.RouteShown` describes it; in milliseconds where the decision says seconds."""
+    """All that a decision says, as `openapi_bodies.RouteShown` describes it; in milliseconds where the decision says seconds."""
     told = {**msgspec.structs.asdict(route), "correction": route.correction._asdict()}
     return {
         f"{name[:-2]}_ms" if name.endswith("_s") else name: _ms(value) if name.endswith("_s") else value

@@ -16,8 +16,10 @@ end in the same piece of so many bytes the rest of that is not counted: there it
 
 
 class ClientProtocol(HttpToolsProtocol):
-    """Answers 431 to a head that is longer, and closes the connection; breaks one whose client takes nothing any more."""
+    """Answers 431 to a head that is longer, 408 to one that is late, and closes the connection; breaks one whose client takes nothing."""
 
+    head_s = 20.0
+    """The longest that a head may take from the connection's beginning; after an answer, from when an idle one would be closed."""
     patience_s = 60.0
     """The longest that a client may take nothing, where so much waits for it that nothing more is written."""
 
@@ -25,6 +27,13 @@ class ClientProtocol(HttpToolsProtocol):
     """That have come since the last end of a head, piece of a body or end of a request."""
     _watch: asyncio.TimerHandle | None = None
     """There while writing is paused: nothing is set for a chunk."""
+    _head_watch: asyncio.TimerHandle | None = None
+    """There while a head is waited for, and no answer is under way."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """A client has come."""
+        super().connection_made(transport)
+        self._await_head(self.head_s)
 
     def pause_writing(self) -> None:
         """Much waits for the client."""
@@ -39,6 +48,7 @@ class ClientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed."""
         self._rest()
+        self._await_no_head()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -49,10 +59,14 @@ class ClientProtocol(HttpToolsProtocol):
             self._head_bytes += len(piece)
             super().data_received(piece)
             if self._head_bytes >= MOST_HEAD_BYTES:  # and it has not ended
-                self._refuse()
+                self._refuse(
+                    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    BadRequest(f"the headers have over {MOST_HEAD_BYTES} bytes", code="headers_too_large"),
+                )
 
     def on_headers_complete(self) -> None:
         """The head is here."""
+        self._await_no_head()
         self._head_bytes = 0
         super().on_headers_complete()
 
@@ -65,6 +79,31 @@ class ClientProtocol(HttpToolsProtocol):
         """The whole request is here."""
         self._head_bytes = 0
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer has ended; uvicorn closes the connection soon, but lets it be once any byte comes."""
+        super().on_response_complete()
+        self._await_head(self.timeout_keep_alive + self.head_s)
+
+    def _await_head(self, within_s: float) -> None:
+        self._await_no_head()
+        self._head_watch = self.loop.call_later(within_s, self._miss_head)
+
+    def _await_no_head(self) -> None:
+        if self._head_watch is not None:
+            self._head_watch.cancel()
+            self._head_watch = None
+
+    def _miss_head(self) -> None:
+        """No head has ended in time; one of those that came together with the last may be answered all the same."""
+        self._head_watch = None
+        if self._is_answering:
+            return
+        if self._head_bytes:
+            late = BadRequest(f"the headers did not end within {self.head_s:g} s", code="headers_too_late")
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, late)
+        else:
+            self.transport.close()
 
     def _watch_out(self, left_bytes: int) -> None:
         self._rest()
@@ -83,13 +122,16 @@ class ClientProtocol(HttpToolsProtocol):
         else:
             self.transport.abort()  # the application learns of it as of any client that leaves
 
-    def _refuse(self) -> None:
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _refuse(self, status: HTTPStatus, error: BadRequest) -> None:
         if self.transport.is_closing():
             return
         # Where a request is being answered there is no place for another answer.
-        if self.cycle is None or self.cycle.response_complete:
-            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            body = BadRequest(f"the headers have over {MOST_HEAD_BYTES} bytes", code="headers_too_large").body()
+        if not self._is_answering:
+            body = error.body()
             lines = (
                 f"HTTP/1.1 {status.value} {status.phrase}",
                 f"content-type: {JSON}",

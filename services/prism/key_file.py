@@ -12,7 +12,8 @@ from shared.settings import InvalidSettings
 
 log = structlog.get_logger()
 
-LOOK_AGAIN_S = 1.0
+FILE_CHECKED_EVERY_S = 1.0
+"""At most: whoever asks for a key in between is answered from what was read last."""
 PART = "keys-file"
 
 
@@ -51,7 +52,7 @@ class KeyFile:
     async def find(self, digest: str) -> Grant | None:
         """What the key of this digest grants; None where there is none."""
         now_s = self._clock()
-        if now_s - self._looked_at_s >= LOOK_AGAIN_S:
+        if now_s - self._looked_at_s >= FILE_CHECKED_EVERY_S:
             self._looked_at_s = now_s
             self._look_again()
         return self._grants.get(digest)

@@ -9,8 +9,8 @@ OF_LATE_S = 600.0
 """A model whose last engine left no longer ago is away and not unknown: a large one takes minutes to load."""
 MOST_MODELS = 1024
 """That are remembered."""
-LOOK_AGAIN_S = 1.0
-"""How often it is noted which models there are."""
+MODELS_NOTED_EVERY_S = 1.0
+"""At most: noting them all takes time of each decision."""
 
 
 class ModelsOfLate:
@@ -23,7 +23,7 @@ class ModelsOfLate:
 
     def note(self, fleet: Fleet, now_s: float) -> None:
         """Those of the whole fleet are there; whichever was there too long ago is forgotten."""
-        if now_s - self._noted_at_s < LOOK_AGAIN_S:
+        if now_s - self._noted_at_s < MODELS_NOTED_EVERY_S:
             return
         self._noted_at_s = now_s
         for model in dict.fromkeys(engine.state.model for engine in fleet.engines):

@@ -5,16 +5,19 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import structlog
 
 from services.prism.dispatches import Dispatch
 from services.prism.mirror import Mirror
 from services.prism.pending import Pending
-from services.prism.scripts import RedisAway, Scripts
+from services.prism.scripts import RedisAway, ScriptFailed, Scripts
 from shared.fleet_scripts import RELEASE, RESERVE
+
+log = structlog.get_logger()
 
 
 class Reservations:
-    """The reservations of one replica. While Redis is away there are none.
+    """The reservations of one replica. While Redis is away, or refuses them, there are none.
 
     Args:
         mirror: is told the totals that come back.
@@ -27,6 +30,8 @@ class Reservations:
         self._replica = replica
         self._note_failure = note_failure
         self._decoder = msgspec.msgpack.Decoder(list[int])
+        self._refused: set[str] = set()
+        """Engines that Redis refused the latest reservation on."""
 
     async def reserve(self, dispatch: Dispatch, instead_of: Dispatch | None = None) -> Pending | None:
         """All that is reserved on the engine then, this dispatch included; None where nobody can say."""
@@ -42,9 +47,13 @@ class Reservations:
                 dispatch.interval + 1,
                 *replaced,
             )
-        except RedisAway:
+        except RedisAway as error:
             self._note_failure()
+            if isinstance(error, ScriptFailed) and dispatch.engine not in self._refused:
+                log.warning("nothing can be reserved on an engine", engine=dispatch.engine, problem=str(error))
+                self._refused.add(dispatch.engine)
             return None
+        self._refused.discard(dispatch.engine)
         reserved = Pending.of_totals(self._decoder.decode(data))
         self._mirror.note_reserved(dispatch.engine, reserved)
         return reserved

@@ -31,7 +31,7 @@ from shared import headers as names
 from shared.errors import ApiError, EngineFailed, Overloaded, Unavailable
 from shared.slo import CLASS_HEADER, Slo, headers_from_slo
 
-LOOK_AGAIN_S = 1.0
+POOL_CHECKED_EVERY_S = 1.0
 """How often a request that waits for its first byte sees whether its engine is still there."""
 MOST_DIGITS = 9
 """Of a count of tokens that can be meant."""
@@ -229,7 +229,7 @@ class Router:
         """
         beginning = asyncio.ensure_future(answer)
         try:
-            while not (await asyncio.wait((beginning,), timeout=LOOK_AGAIN_S))[0]:
+            while not (await asyncio.wait((beginning,), timeout=POOL_CHECKED_EVERY_S))[0]:
                 fleet = await self._decisions.fleet.read()
                 if not fleet.stale and engine not in {view.state.engine for view in fleet.engines}:
                     raise EngineAway("it has left the pool")

@@ -24,6 +24,10 @@ class RedisAway(Exception):
     """Redis does not answer, or not as it should. Says why."""
 
 
+class ScriptFailed(RedisAway):
+    """Redis is there and answered with an error."""
+
+
 class Scripts:
     """Runs scripts; connects when told to.
 
@@ -164,7 +168,7 @@ class _Wire(asyncio.Protocol):
                 begin = end + 2
             del self._received[:begin]
             answer, _ = self._asked.popleft()
-            problem = None if kind in b"$+" else RedisAway(f"redis answered {said[:200].decode(errors='replace')}")
+            problem = None if kind in b"$+" else ScriptFailed(f"redis answered {said[:200].decode(errors='replace')}")
             if not answer.done():
                 answer.set_result(said) if problem is None else answer.set_exception(problem)
             if problem is not None and said.startswith(b"NOSCRIPT"):

@@ -83,6 +83,8 @@ class PrismSettings(Settings):
     """What picks an engine for a request, by name."""
     slo_classes: Annotated[Mapping[str, Slo], NoDecode, PlainValidator(parse_slo_classes)] = {}
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
+    head_s: float = Field(default=20.0, gt=0)
+    """The longest that a client may take to send a request's headers."""
     idle_s: float = Field(default=60.0, gt=0)
     """The longest silence of an engine that has begun to answer."""
     answer_s: float = Field(default=600.0, gt=0)

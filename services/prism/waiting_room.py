@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 MOST_WAITING = 256
 """More are not let in: whoever comes then is answered at once."""
-LOOK_AGAIN_S = 0.05
+BETWEEN_ROUNDS_S = 0.05
 """Half of the time in which lens tells anew how its engine is."""
 MOST_REFUSED = 3
 """That a round is over after: attempts take processor time from those who are served, and the next ones fare alike."""
@@ -108,7 +108,7 @@ class WaitingRoom:
 
     def _begin_later(self) -> None:
         self._is_going = True
-        asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._begin)
+        asyncio.get_running_loop().call_later(BETWEEN_ROUNDS_S, self._begin)
 
     def _begin(self) -> None:
         self._began_at_turn, self._refused = self._turns, 0

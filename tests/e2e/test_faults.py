@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 
@@ -79,10 +78,14 @@ async def load(url: str) -> AsyncIterator[list[str]]:
 
 async def until_well(ended: list[str]) -> None:
     """Until enough requests in a row were answered."""
-    began_s, seen = time.monotonic(), len(ended)
-    while len(ended) < seen + UNDISTURBED or set(ended[-UNDISTURBED:]) != {"answered"}:
-        assert time.monotonic() < began_s + RECOVERED_WITHIN_S, Counter(ended)
-        await asyncio.sleep(0.05)
+    seen = len(ended)
+    try:
+        await eventually(
+            lambda: len(ended) >= seen + UNDISTURBED and set(ended[-UNDISTURBED:]) == {"answered"}, RECOVERED_WITHIN_S
+        )
+    except AssertionError as late:
+        late.add_note(f"requests ended: {Counter(ended)}")
+        raise
 
 
 @pytest.mark.parametrize(

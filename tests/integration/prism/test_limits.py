@@ -1,14 +1,16 @@
-"""Bodies over the limit, and errors as the OpenAI client understands them, over real connections."""
+"""Bodies over the limit, heads that never end, and errors as the OpenAI client understands them, over real connections."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import openai
 import pytest
+from aiohttp import web
 
 from services.prism.client_protocol import MOST_HEAD_BYTES
 from tests.integration.prism.conftest import Prism
-from tests.integration.prism.fake_engine import FakeEngine
+from tests.integration.prism.fake_engine import FakeEngine, answer_json, stream
 from tests.unit.prism.builders import MODEL
 
 Engines = tuple[FakeEngine, FakeEngine]
@@ -47,3 +49,40 @@ async def test_headers_without_end_are_refused_before_anyone_is_asked_for_a_key(
     assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 431 ")
     assert b"headers_too_large" in await asyncio.wait_for(reader.read(), 5)
     writer.close()
+
+
+@pytest.mark.parametrize("prism_env", [{"head_s": 0.5}])
+async def test_a_head_that_never_ends_is_given_up_while_long_answers_and_idle_connections_are_not(
+    prism: Prism, two_engines: Engines
+) -> None:
+    fast, _ = two_engines
+    given_up = asyncio.Event()
+
+    async def until_told(_request: web.Request) -> web.StreamResponse:
+        await given_up.wait()
+        return web.Response()
+
+    fast.behaviour = stream(b"data: 1\n\n", then=until_told)
+    async with prism.complete(stream=True) as answer:
+        assert await answer.content.readany() == b"data: 1\n\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", prism.port)
+        dripping = asyncio.create_task(_never_end(writer))
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+            assert b"headers_too_late" in await reader.readuntil(b"}}")
+            await dripping
+        given_up.set()
+        assert await answer.read() == b""
+    fast.behaviour = answer_json
+    async with prism.complete() as response:
+        assert response.status == 200
+
+
+async def _never_end(writer: asyncio.StreamWriter) -> None:
+    """Send one header after the other until the connection is closed."""
+    writer.write(b"POST /v1/completions HTTP/1.1\r\nhost: h\r\n")
+    with contextlib.suppress(ConnectionError):
+        while True:
+            writer.write(b"x: y\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.02)

@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 import redis.asyncio
+from structlog.testing import capture_logs
 
 from loadgen.simulate.reservations import Reservations as InMemory
+from services.lens.fleet import Fleet as LensFleet
 from services.prism.decisions import Decision, Decisions
 from services.prism.dispatches import Dispatches
 from services.prism.fleet import Fleet
@@ -296,6 +298,56 @@ async def test_what_is_marked_stays_bounded(store: Any) -> None:
     await announce(store, "a")
     assert await store.zscore(CHANGES_KEY, "old") is None
     assert (await store.zrange(CHANGES_KEY, 0, 0))[0].startswith(b"life:")
+
+
+async def test_a_key_that_holds_no_reservations_is_named_once_and_stops_nobody(
+    replicas: list[Replica], store: Any
+) -> None:
+    await announce(store, "a")
+    replica, key = replicas[0], reserved_key("a")
+    await replica.reader.read()
+    await store.set(key, "a text")
+    with capture_logs() as logged:
+        for _ in range(2):
+            assert (await replica.decide()).route.engine == "a"
+        replica.reservations.release(replica.dispatches.send("a", 1, 0.0, 1.0))
+        assert not (await replica.reader.read()).stale
+    [entry] = logged
+    assert (entry["log_level"], entry["engine"], key in entry["problem"]) == ("warning", "a", True)
+    assert await store.get(key) == b"a text"
+    await store.delete(key)
+    await replica.decide()
+    assert await requests_held(store, "a") == 1
+
+
+async def test_a_reservation_is_made_in_place_of_one_whose_key_holds_something_else(
+    replicas: list[Replica], store: Any
+) -> None:
+    await announce(store, "a", "b")
+    replica = replicas[0]
+    await replica.reader.read()
+    await store.set(reserved_key("a"), "a text")
+    gone, instead = (replica.dispatches.send(name, 10, 0.0, 1.0) for name in "ab")
+    assert await replica.reservations.reserve(instead, gone) is not None
+    assert await requests_held(store, "b") == 1
+
+
+async def test_an_engine_whose_key_holds_no_reservations_stays_in_the_pool_and_says_so(
+    redis_process: Server, replicas: list[Replica], store: Any
+) -> None:
+    readiness, key = Readiness("redis"), reserved_key("a")
+    lens, reader = LensFleet(redis_process.url, "a", readiness), replicas[0].reader
+    await store.set(key, "a text")
+    with capture_logs() as logged:
+        for decode_seqs in (1, 2):
+            assert await lens.announce(state("a", decode_seqs=decode_seqs))
+            assert [view.state.decode_seqs for view in (await reader.read()).engines] == [decode_seqs]
+    assert [key in entry["problem"] for entry in logged] == [True]
+    assert key in readiness.problems["reservations"]
+    await store.delete(key)
+    assert await lens.announce(state("a"))
+    assert not readiness.problems
+    await lens.leave()
 
 
 async def test_scripts_that_redis_has_lost_are_brought_again(replicas: list[Replica], store: Any) -> None:

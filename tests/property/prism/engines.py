@@ -10,11 +10,12 @@ from services.prism.dispatches import Load
 from services.prism.fleet import EngineView, Fleet
 from services.prism.pending import Pending
 from services.prism.prompt_size import Ask
-from shared.engine_state import DUE_INTERVALS, EngineState
+from shared.engine_state import DUE_INTERVALS
 from shared.forecast import ModelHealth
 from shared.slo import Slo
 from shared.steptime import FEATURES, KNEES_TOKENS, Residuals, StepModel
 from tests.step_models import step_model as law
+from tests.unit.prism.builders import state
 
 MODELS = ("tiny", "large")
 
@@ -80,13 +81,9 @@ def engines(
     decode_seqs = draw(st.integers(0, 512))
     prefills, tokens = draw(prompts_by_due())
     late_requests, late_tokens = draw(st.integers(0, 50)), draw(st.integers(0, 50_000))
-    state = EngineState(
-        engine=name,
-        url=f"http://{name}",
+    drawn = state(
+        name,
         model=draw(st.sampled_from(MODELS)),
-        executor="emulated",
-        hardware_class="A100",
-        emulated=True,
         announced_at_s=-draw(st.floats(0, 10)),
         draining=draw(st.booleans()),
         serving=draw(st.booleans()),
@@ -109,7 +106,7 @@ def engines(
         in_flight_ms=draw(st.floats(0, 500)),
     )
     return EngineView(
-        state=state,
+        state=drawn,
         model=draw(step_models() if models is None else models),
         health=draw(st.sampled_from(ModelHealth)),
         forecast_written_at_s=draw(st.one_of(st.floats(-100, 0), st.just(-math.inf))),
@@ -133,12 +130,8 @@ def absurd_engines(draw: st.DrawFn, name: str = "z") -> EngineView:
         )
     }
     times_ms: dict[str, Any] = {field: draw(ANY_TIME_MS) for field in ("step_target_ms", "credit_ms", "in_flight_ms")}
-    state = EngineState(
-        engine=name,
-        url="",
-        model=MODELS[0],
-        executor="",
-        hardware_class="",
+    drawn = state(
+        name,
         emulated=False,
         announced_at_s=draw(st.sampled_from((-1e9, 0.0, 1e9))),
         prefill_tokens_by_due=draw(by_due(ANY_COUNT)),
@@ -150,7 +143,7 @@ def absurd_engines(draw: st.DrawFn, name: str = "z") -> EngineView:
     )
     coefficients_s = tuple([draw(ANY_COEFFICIENT_S) for _ in FEATURES])
     model = StepModel(coefficients_s=coefficients_s, floor_s=draw(st.sampled_from((1e-12, 1e-3, 1e6))))
-    return EngineView(state=state, model=model, health=draw(st.sampled_from(ModelHealth)))
+    return EngineView(state=drawn, model=model, health=draw(st.sampled_from(ModelHealth)))
 
 
 @st.composite

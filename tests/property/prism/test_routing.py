@@ -2,7 +2,6 @@
 
 import math
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,10 +9,10 @@ from services.prism.dispatches import Dispatch, Dispatches, Load
 from services.prism.fleet import Fleet
 from services.prism.prompt_size import Ask
 from services.prism.route import choose
-from shared.engine_state import EngineState
 from shared.errors import NotFound, Overloaded, Unavailable
 from shared.slo import Slo
 from tests.property.prism.engines import asks, fleets, loads, slos
+from tests.unit.prism.builders import state
 
 
 @given(
@@ -61,36 +60,18 @@ def test_pending_is_never_more_than_outstanding_and_all_ends(
 ) -> None:
     dispatches, now_s = Dispatches("r"), 0.0
     sent: list[Dispatch] = []
-    state = msgspec.structs.replace(STATE, admitted={"r": admitted})
+    announced = state("a", admitted={"r": admitted})
     for engine, ends, later_s in steps:
         now_s += later_s
         if ends and sent:
             dispatches.end(sent.pop(0))
         else:
             sent.append(dispatches.send(engine, 10, now_s, due_in_s=later_s))
-        load = dispatches.load(state, now_s)
+        load = dispatches.load(announced, now_s)
         assert load.pending_requests <= load.outstanding_requests
         assert load.pending_prompt_tokens == 10 * load.pending_requests
         assert load.pending.prompt_tokens_by_due == tuple(10 * count for count in load.pending.requests_by_due)
         assert load.outstanding_requests == sum(dispatch.engine == "a" for dispatch in sent)
     for dispatch in sent:
         dispatches.end(dispatch)
-    assert dispatches.load(state, now_s) == Load()
-
-
-STATE = EngineState(
-    engine="a",
-    url="http://a",
-    model="tiny",
-    executor="emulated",
-    hardware_class="A100",
-    emulated=True,
-    announced_at_s=0.0,
-    max_context_tokens=1,
-    max_running=1,
-    step_tokens=1,
-    step_target_ms=1.0,
-    kv_blocks_total=1,
-    kv_block_tokens=1,
-    kv_blocks_free=1,
-)
+    assert dispatches.load(announced, now_s) == Load()

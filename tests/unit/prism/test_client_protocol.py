@@ -1,4 +1,4 @@
-"""What is taken as a request's head has an end, however it comes; so has the patience with a client that takes nothing."""
+"""What is taken as a request's head has an end, and comes in time, however it comes; nor is a client waited for that takes nothing."""
 
 import asyncio
 import contextlib
@@ -14,6 +14,7 @@ from shared.asgi import read_body, respond
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 MOST_BODY_BYTES = 2**21
+KEEP_ALIVE_S = 1
 BEGINNING, END = b"POST / HTTP/1.1\r\nhost: h\r\n", b"\r\n\r\n"
 
 
@@ -24,9 +25,15 @@ async def count(_scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.fixture
-async def connection() -> AsyncIterator[Connection]:
-    config, state = uvicorn.Config(count, lifespan="off", log_config=None), ServerState()
-    server = await asyncio.get_running_loop().create_server(lambda: ClientProtocol(config, state, {}), "127.0.0.1", 0)
+def protocol() -> type[ClientProtocol]:
+    return ClientProtocol
+
+
+@pytest.fixture
+async def connection(protocol: type[ClientProtocol]) -> AsyncIterator[Connection]:
+    config = uvicorn.Config(count, lifespan="off", log_config=None, timeout_keep_alive=KEEP_ALIVE_S)
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     yield reader, writer
     writer.close()
@@ -76,6 +83,78 @@ async def test_what_follows_a_body_without_end_closes_the_connection(connection:
     with contextlib.suppress(ConnectionError):
         writer.write(b"x" * (2 * MOST_HEAD_BYTES))
         assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+class HurriedProtocol(ClientProtocol):
+    """Its heads are late soon."""
+
+    head_s = 0.2
+
+
+in_a_hurry = pytest.mark.parametrize("protocol", [HurriedProtocol])
+
+
+async def drip(writer: asyncio.StreamWriter, piece: bytes) -> None:
+    """Send it again and again until the connection is closed."""
+    with contextlib.suppress(ConnectionError):
+        while True:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+
+@in_a_hurry
+@pytest.mark.parametrize("answered_before", [0, 2])
+async def test_a_head_that_comes_bit_by_bit_is_late_all_the_same(connection: Connection, answered_before: int) -> None:
+    reader, writer = connection
+    for _ in range(answered_before):
+        writer.write(head(100, b"content-length: 4") + b"body")
+        assert await answer(reader) == (200, b"4")
+    writer.write(BEGINNING)
+    dripping = asyncio.create_task(drip(writer, b"x: y\r\n"))
+    status, body = await answer(reader)
+    assert (status, b"headers_too_late" in body) == (408, True)
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    await asyncio.wait_for(dripping, 5)
+
+
+@in_a_hurry
+async def test_a_connection_that_says_nothing_is_closed_without_a_word(connection: Connection) -> None:
+    reader, _ = connection
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+@in_a_hurry
+async def test_line_ends_between_requests_keep_no_connection_open(connection: Connection) -> None:
+    reader, writer = connection
+    writer.write(head(100, b"content-length: 4") + b"body")
+    assert await answer(reader) == (200, b"4")
+    dripping = asyncio.create_task(drip(writer, b"\r\n"))
+    status, _ = await answer(reader)
+    assert status == 408
+    await asyncio.wait_for(dripping, 5)
+
+
+@in_a_hurry
+async def test_a_body_may_take_longer_than_a_head(connection: Connection) -> None:
+    reader, writer = connection
+    writer.write(head(100, b"content-length: 4"))
+    for byte in (b"b", b"o", b"d", b"y"):
+        await asyncio.sleep(HurriedProtocol.head_s / 2)
+        writer.write(byte)
+    assert await answer(reader) == (200, b"4")
+
+
+@in_a_hurry
+async def test_a_connection_may_be_idle_between_requests_for_longer_than_a_head_may_take(
+    connection: Connection,
+) -> None:
+    reader, writer = connection
+    for _ in range(2):
+        writer.write(head(100, b"content-length: 4") + b"body")
+        assert await answer(reader) == (200, b"4")
+        await asyncio.sleep(2 * HurriedProtocol.head_s)
 
 
 class FullTransport(asyncio.Transport):

@@ -12,7 +12,7 @@ from services.prism.dispatches import Dispatch, Dispatches, Load
 from services.prism.fleet import EngineView, Fleet
 from services.prism.intake import Intake
 from services.prism.metrics import Metrics
-from services.prism.models_of_late import LOOK_AGAIN_S, MOST_MODELS, OF_LATE_S, ModelsOfLate
+from services.prism.models_of_late import MODELS_NOTED_EVERY_S, MOST_MODELS, OF_LATE_S, ModelsOfLate
 from services.prism.pending import NOTHING, Pending
 from services.prism.policies import least_requests
 from services.prism.policy import Pick, Policy, Question, Reason, Refusal
@@ -267,10 +267,10 @@ def test_models_are_remembered_for_a_while_and_no_more_than_so_many() -> None:
     models.note(Fleet(engines=(engine("a"), _of_model("left"))), 0.0)
     models.note(Fleet(engines=(engine("a"),)), OF_LATE_S)
     assert set(models.all) == {MODEL, "left"}
-    models.note(Fleet(engines=(engine("a"),)), OF_LATE_S + LOOK_AGAIN_S)
+    models.note(Fleet(engines=(engine("a"),)), OF_LATE_S + MODELS_NOTED_EVERY_S)
     assert set(models.all) == {MODEL}
     crowd = [_of_model(f"m{number}") for number in range(MOST_MODELS)]
-    models.note(Fleet(engines=tuple(crowd)), OF_LATE_S + 2 * LOOK_AGAIN_S)
+    models.note(Fleet(engines=tuple(crowd)), OF_LATE_S + 2 * MODELS_NOTED_EVERY_S)
     assert len(models.all) == MOST_MODELS
     assert MODEL not in models.all
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.prism.grants import digest_of
-from services.prism.key_file import LOOK_AGAIN_S, KeyFile
+from services.prism.key_file import FILE_CHECKED_EVERY_S, KeyFile
 from services.prism.keys import main
 from shared.lifecycle import Readiness
 from shared.settings import InvalidSettings
@@ -52,9 +52,9 @@ def _tenant(keys: KeyFile, digest: str) -> str | None:
 def test_a_file_that_changes_is_read_again_at_most_once_a_second(keys: KeyFile, path: Path, clock: Clock):
     assert _tenant(keys, OLD) == "acme"
     path.write_text(json.dumps({NEW: {"tenant": "later"}}))
-    clock.now_s = LOOK_AGAIN_S * 0.9
+    clock.now_s = FILE_CHECKED_EVERY_S * 0.9
     assert _tenant(keys, NEW) is None
-    clock.now_s = LOOK_AGAIN_S
+    clock.now_s = FILE_CHECKED_EVERY_S
     assert _tenant(keys, NEW) == "later"
     assert _tenant(keys, OLD) is None
 
@@ -65,22 +65,22 @@ def test_a_bad_file_leaves_the_keys_and_is_said_to_be_bad_until_it_is_good(
 ):
     good = path.read_bytes()
     spoil(path)
-    clock.now_s += LOOK_AGAIN_S
+    clock.now_s += FILE_CHECKED_EVERY_S
     assert _tenant(keys, OLD) == "acme"
     assert "as last read" in readiness.problems["keys-file"]
     path.write_bytes(good)
-    clock.now_s += LOOK_AGAIN_S
+    clock.now_s += FILE_CHECKED_EVERY_S
     assert _tenant(keys, OLD) == "acme"
     assert readiness.problems == {}
 
 
 def test_a_file_that_comes_back_as_it_was_is_good_again(keys: KeyFile, path: Path, clock: Clock, readiness: Readiness):
     path.rename(path.with_suffix(".away"))
-    clock.now_s += LOOK_AGAIN_S
+    clock.now_s += FILE_CHECKED_EVERY_S
     assert _tenant(keys, OLD) == "acme"
     assert readiness.problems
     path.with_suffix(".away").rename(path)
-    clock.now_s += LOOK_AGAIN_S
+    clock.now_s += FILE_CHECKED_EVERY_S
     assert _tenant(keys, OLD) == "acme"
     assert not readiness.problems
 
@@ -101,7 +101,7 @@ def test_a_new_key_works_by_the_entry_that_the_command_prints(
     key, entry = key_line.split()[-1], file_line.split(":", 1)[1]
     assert key not in file_line + redis_line
     path.write_text(f"{{{entry}}}")
-    clock.now_s += LOOK_AGAIN_S
+    clock.now_s += FILE_CHECKED_EVERY_S
     grant = asyncio.run(keys.find(digest_of(key)))
     assert grant is not None
     assert (grant.tenant, grant.requests_per_s, grant.models) == ("acme", 5.0, ("tiny", "small"))

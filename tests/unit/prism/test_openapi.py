@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from services.prism.advice import shown
-from services.prism.openapi import RouteShown, description
+from services.prism.openapi import description
+from services.prism.openapi_bodies import RouteShown
 from services.prism.route import Route as Decision
 from tests.unit.prism.builders import LIKELY
 from tests.unit.prism.test_app import app

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from services.prism.waiting_room import LOOK_AGAIN_S, MOST_REFUSED, MOST_WAITING, WaitingRoom
+from services.prism.waiting_room import BETWEEN_ROUNDS_S, MOST_REFUSED, MOST_WAITING, WaitingRoom
 from tests.servers import eventually
 
 LONG_S = 10.0
@@ -106,7 +106,7 @@ async def test_however_many_wait_a_round_ends_after_a_few_who_came_in_vain(room:
     until_s = time.monotonic() + 0.3
     held = [room.hold(attempt, number % 3, until_s, time.monotonic) for number in range(MOST_WAITING)]
     assert set(await asyncio.gather(*held)) == {None}
-    assert MOST_REFUSED <= attempts <= MOST_REFUSED * 0.3 / LOOK_AGAIN_S
+    assert MOST_REFUSED <= attempts <= MOST_REFUSED * 0.3 / BETWEEN_ROUNDS_S
 
 
 async def test_nobody_is_shut_out_by_higher_ones_who_come_in_vain(room: WaitingRoom) -> None:
