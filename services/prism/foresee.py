@@ -17,10 +17,11 @@ import numpy as np
 from services.prism.calibration import EngineErrors
 from services.prism.chances import TTFT_DEVIATION, Targets, p_met, told
 from services.prism.compiled import compiled
-from services.prism.dispatches import NO_LOAD, Load
+from services.prism.dispatches import Load
 from services.prism.due_order import arrivals_of, due_share, queue_of
 from services.prism.engine_row import Array, Rows, row_of, rows_of
 from services.prism.pace import least_prefill_s, pace_of, per_token_s, within
+from services.prism.pending import NOTHING
 from services.prism.prompt_size import Ask
 from services.prism.speeds import REFERENCE_PROMPT_TOKENS
 from shared.engine_state import DUE_INTERVALS, EngineState
@@ -106,9 +107,9 @@ def foresee(
     """
     engines = len(rows)
     on_their_way = np.zeros((engines, 2, DUE_INTERVALS))
-    for place, load in enumerate(loads):
-        if load is not NO_LOAD and load.pending.requests:
-            on_their_way[place] = load.pending.as_array
+    if expecting := [place for place, load in enumerate(loads) if load.pending is not NOTHING]:
+        pending = np.concatenate([loads[place].pending.as_array for place in expecting])
+        on_their_way[expecting] = pending.reshape(-1, 2, DUE_INTERVALS)
     asked = _Asked(
         prompt_tokens=float(max(ask.prompt_tokens, 1)),
         output_tokens=float(ask.output_tokens),

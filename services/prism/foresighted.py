@@ -3,11 +3,11 @@
 import numpy as np
 
 from services.prism.calibration import Errors
+from services.prism.compiled import compiled
 from services.prism.engine_row import Array, rows_of
 from services.prism.foresee import REFERENCE_TPOT_S, REFERENCE_TTFT_S, Foreseen, foresee
 from services.prism.policy import Pick, Question, Reason, Refusal, at
 from shared.forecast import ModelHealth
-from shared.slo import Slo
 
 PRESSING = 4.0
 """The power of an engine's pressure that delay there breaks promises with: next to none on one that is half busy."""
@@ -41,19 +41,19 @@ def foresighted(question: Question) -> Pick | Refusal:
         question.cached_tokens,
         question.errors,
     )
-    costs = _costs(foreseen, question.slo)
     if _is_better_refused(question, foreseen):
         retry_after_s = float(np.clip(foreseen.backlog_s.min(), LEAST_RETRY_S, MOST_RETRY_S))
         return Refusal(retry_after_s, hopeless=_is_hopeless(question))
+    slo = question.slo
+    costs = _costs(foreseen, min(slo.first_token_s, REFERENCE_TTFT_S), slo.tpot_s or REFERENCE_TPOT_S)
     index, reason = _pick(question, costs, foreseen.p_met)
-    ttft_s, tpot_s, p_met = foreseen.ttft_s[index], foreseen.tpot_s[index], foreseen.p_met[index]
     return Pick(
         index,
         reason,
-        float(ttft_s),
-        float(tpot_s),
-        float(p_met),
-        _best_other(foreseen.p_met, index),
+        float(foreseen.ttft_s[index]),
+        float(foreseen.tpot_s[index]),
+        float(foreseen.p_met[index]),
+        _best_other(foreseen.p_met, index) if len(costs) > 1 else None,
         Errors(ttft_factor=float(foreseen.ttft_factor[index]), tpot_factor=float(foreseen.tpot_factor[index])),
     )
 
@@ -65,9 +65,14 @@ def _is_better_refused(question: Question, foreseen: Foreseen) -> bool:
     return all(engine.health is not ModelHealth.COLD for engine in question.engines)
 
 
-def _best_other(p_met: Array, index: int) -> float | None:
-    others = np.delete(p_met, index)
-    return float(others.max()) if others.size else None
+@compiled
+def _best_other(p_met: Array, index: int) -> float:
+    """The most of all but one."""
+    best = 0.0
+    for place in range(len(p_met)):
+        if place != index:
+            best = max(best, p_met[place])
+    return best
 
 
 def _is_hopeless(question: Question) -> bool:
@@ -76,16 +81,22 @@ def _is_hopeless(question: Question) -> bool:
     return bool(foreseen.p_met.max() < HOPELESS_P_MET)
 
 
-def _costs(foreseen: Foreseen, slo: Slo) -> Array:
+@compiled
+def _costs(foreseen: Foreseen, given_s: float, pace_s: float) -> Array:
     """By engine, promises expected to be broken: the request's own, of those waiting, and of those to come.
 
     Those to come: as long as an engine has no time left, every second that it loses breaks the promises that come to it in a second.
+
+    Args:
+        given_s: for the first token.
+        pace_s: for every other.
     """
-    to_come = foreseen.delay_s * foreseen.arriving_per_s * foreseen.pressure**PRESSING
-    ttft_share = foreseen.ttft_s / min(slo.first_token_s, REFERENCE_TTFT_S)
-    tpot_share = foreseen.tpot_s / (slo.tpot_s or REFERENCE_TPOT_S)
-    waiting = COST_OF_WAITING * np.maximum(ttft_share, tpot_share)
-    return np.asarray(1.0 - foreseen.p_met + foreseen.others_broken + to_come + waiting)
+    costs = np.empty(len(foreseen.p_met))
+    for place in range(len(costs)):
+        to_come = foreseen.delay_s[place] * foreseen.arriving_per_s[place] * foreseen.pressure[place] ** PRESSING
+        waiting = COST_OF_WAITING * max(foreseen.ttft_s[place] / given_s, foreseen.tpot_s[place] / pace_s)
+        costs[place] = 1.0 - foreseen.p_met[place] + foreseen.others_broken[place] + to_come + waiting
+    return costs
 
 
 def _pick(question: Question, costs: Array, p_met: Array) -> tuple[int, Reason]:
@@ -96,9 +107,9 @@ def _pick(question: Question, costs: Array, p_met: Array) -> tuple[int, Reason]:
     draw = share_drawn / (EXPLORED_SHARE if explores else 1 - EXPLORED_SHARE)
     if explores and (unknown := _unknown(question, p_met)):
         return at(unknown, draw), Reason.EXPLORE
-    best = costs.min()
-    close = np.flatnonzero(costs <= max(best * NEAR_TIE_RATIO, best + NEAR_TIE_COST))
-    return at(close.tolist(), draw), Reason.LEAST_PREDICTED if len(close) == 1 else Reason.NEAR_TIE
+    best = float(costs.min())
+    close = np.flatnonzero(costs <= max(best * NEAR_TIE_RATIO, best + NEAR_TIE_COST)).tolist()
+    return at(close, draw), Reason.LEAST_PREDICTED if len(close) == 1 else Reason.NEAR_TIE
 
 
 def _unknown(question: Question, p_met: Array) -> list[int]:

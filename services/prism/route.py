@@ -83,11 +83,10 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     engines = _permitted(fleet, loads, ask, model, tried, known=bool(tried) or model in models_of_late)
     if fleet.stale:
         return _least_outstanding(engines, loads, draw, fleet.now_s)
-    of_engines = [loads.get(engine.state.engine, NO_LOAD) for engine in engines]
-    cached_tokens: Sequence[int] = ()
-    if cached_blocks:
-        cached_tokens = [ask.tokens_of(cached_blocks.get(engine.state.engine, 0)) for engine in engines]
-    errors = None if errors_of is None else errors_of([engine.state.engine for engine in engines])
+    names = [engine.state.engine for engine in engines]
+    of_engines = [loads.get(name, NO_LOAD) for name in names]
+    cached_tokens = [ask.tokens_of(cached_blocks.get(name, 0)) for name in names] if cached_blocks else ()
+    errors = None if errors_of is None else errors_of(names)
     pick = policy(Question(engines, of_engines, ask, slo, draw, turn, fleet.now_s, cached_tokens, errors))
     if isinstance(pick, Refusal):
         raise _overloaded(pick)
