@@ -50,7 +50,7 @@ class Publisher:
         is_behind: Callable[[], bool],
         refused: Callable[[Refused], None],
     ) -> None:
-        """`is_behind`: whether telemetry waits to be learned; `refused` is called for partitions that prove another's."""
+        """`is_behind`: whether telemetry waits to be learned; `refused` is called for portions that Redis refused."""
         self.outbox = Outbox()
         self.problem: str | None = None
         self._store = store

@@ -64,7 +64,8 @@ for _, portion in ipairs(cmsgpack.unpack(ARGV[1])) do
   local partition, key, holder, epoch, values, kept_aside, stream, sequence, steps, requests, set_aside, release = unpack(portion)
   local lease = redis.call("HMGET", key, "holder", "epoch", "stream", "sequence")
   if lease[1] ~= holder or lease[2] ~= epoch then
-    refused[#refused + 1] = {partition, tonumber(epoch), lease[2] and 1 or 0}
+    local is_taken = lease[2] and lease[1] ~= holder
+    refused[#refused + 1] = {partition, tonumber(epoch), is_taken and 1 or 0}
   else
     for i = 1, #kept_aside, 2 do
       -- Without REPLACE: where this comes again, the model has been overwritten already.

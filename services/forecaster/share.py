@@ -48,9 +48,9 @@ class Share:
         self._look.set()
 
     def refused(self, refusal: Refused) -> None:
-        """A write has shown that a partition is not held any more."""
+        """A write has shown that a partition is not held any more, or is to be claimed again."""
         partition = refusal.lease.partition
-        if not refusal.is_forgotten and self._learner.leases.get(partition) == refusal.lease:
+        if refusal.is_taken and self._learner.leases.get(partition) == refusal.lease:
             self._lose(partition)
         self.look()
 
@@ -86,13 +86,13 @@ class Share:
         standing = await self._store.beat(held.values(), self._learner.partitions)
         if self._store.is_new:
             self._publisher.restate(self._learner.held)
-        taken, forgotten = lost(held, self._replica, standing.claims)
+        taken, unclaimed = lost(held, self._replica, standing.claims)
         for partition in taken:
             self._lose(partition)
-        if self._lost_leases(standing) or self._store.is_new or forgotten:
+        if self._lost_leases(standing) or self._store.is_new or unclaimed:
             self._hesitant_until_s = time.monotonic() + HESITATION_S
-        if forgotten := tuple(partition for partition in forgotten if partition in self._learner.held):
-            await self._claim_again(forgotten)
+        if unclaimed := tuple(partition for partition in unclaimed if partition in self._learner.held):
+            await self._claim_again(unclaimed)
         hesitant = time.monotonic() < self._hesitant_until_s
         todo = moves(standing, self._replica, self._learner.held, hesitant=hesitant)
         await self._give(todo.give)
@@ -137,7 +137,7 @@ class Share:
         self._source.stir()
 
     async def _claim_again(self, partitions: tuple[int, ...]) -> None:
-        """Redis has lost everything: put back what is in memory, unless somebody else was first."""
+        """Redis has lost the leases, or the answer that granted them: put back what is in memory, unless another was first."""
         held = self._learner.leases
         grants = await self._store.take({partition: held[partition].epoch for partition in partitions})
         for lease, _ in grants:
@@ -145,7 +145,9 @@ class Share:
         self._publisher.restate(grant.lease.partition for grant in grants)
         for partition in set(partitions).difference(grant.lease.partition for grant in grants):
             self._lose(partition)
-        log.warning("Redis had lost the leases; claimed again", partitions=[grant.lease.partition for grant in grants])
+        log.warning(
+            "Redis did not have the leases; claimed again", partitions=[grant.lease.partition for grant in grants]
+        )
         self._source.stir()
 
     async def _give(self, partitions: tuple[int, ...]) -> None:

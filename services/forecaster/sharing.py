@@ -76,15 +76,19 @@ class Moves(NamedTuple):
 def lost(
     held: Mapping[int, Lease], replica: Replica, claims: tuple[Claim, ...]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The partitions that this replica holds no more: those that others took, and those of which Redis has lost the lease."""
-    taken, forgotten = [], []
+    """The partitions whose leases Redis does not have: those that others took, and those to be claimed again.
+
+    Claimed again is what Redis has lost, and what it has as this replica's under another epoch: nobody else takes in its
+    name, so that it was a claim of its own whose answer has not been heard.
+    """
+    taken, unclaimed = [], []
     for partition, lease in held.items():
         claim = claims[partition] if partition < len(claims) else Claim("", 0, 0.0)
-        if not claim.epoch:
-            forgotten.append(partition)
-        elif (claim.holder, claim.epoch) != (replica.holder, lease.epoch):
+        if not claim.epoch or (claim.holder == replica.holder and claim.epoch != lease.epoch):
+            unclaimed.append(partition)
+        elif claim.holder != replica.holder:
             taken.append(partition)
-    return tuple(taken), tuple(forgotten)
+    return tuple(taken), tuple(unclaimed)
 
 
 def moves(standing: Standing, replica: Replica, held: Collection[int], *, hesitant: bool = False) -> Moves:

@@ -57,12 +57,13 @@ class Stored(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A write that came to nothing, as the lease is not this replica's any more."""
+    """A write that came to nothing, as its lease is not what Redis has of the partition."""
 
     lease: Lease
     """Under which it was written."""
-    is_forgotten: bool
-    """Redis knows of no lease at all: it has lost it, nobody has taken it."""
+    is_taken: bool
+    """The partition is this replica's no more. It may be still where Redis has lost the lease, or has a later one of this
+    very replica, of which it has not heard yet."""
 
 
 class Store:
@@ -130,7 +131,7 @@ class Store:
             ]
         )
         self._note_time(stamp)
-        return tuple(Refused(Lease(partition, epoch), not has_lease) for partition, epoch, has_lease in refused)
+        return tuple(Refused(Lease(partition, epoch), bool(is_taken)) for partition, epoch, is_taken in refused)
 
     async def read(self, partitions: Iterable[int], of: int) -> Mapping[int, Stored]:
         """The models of these partitions out of so many; a model that cannot be read is put under another key."""

@@ -61,12 +61,21 @@ def test_without_a_stream_there_is_nothing_to_do():
     [
         (mine(epoch=7), ((), ())),
         (mine(epoch=7, left_s=-1.0), ((), ())),
-        (mine(epoch=8), ((0,), ())),
+        (mine(epoch=8), ((), (0,))),
+        (mine(epoch=6), ((), (0,))),
         (others(4.0), ((0,), ())),
         (Claim("one#earlier", 7, 4.0), ((0,), ())),
         (FREE, ((), (0,))),
     ],
-    ids=["held", "expired and taken by nobody", "another epoch", "taken", "another life", "forgotten by Redis"],
+    ids=[
+        "held",
+        "expired and taken by nobody",
+        "own claim unheard",
+        "Redis gone back",
+        "taken",
+        "another life",
+        "lost",
+    ],
 )
 def test_a_lease_is_held_as_long_as_redis_says_so(claim, outcome):
     assert lost({0: Lease(0, 7)}, ME, (claim,)) == outcome
