@@ -6,7 +6,7 @@ from typing import NamedTuple
 from loadgen.simulate.engine import Engine
 from loadgen.simulate.knowledge import Known
 from loadgen.simulate.reservations import Reservations
-from services.prism.fleet import EngineView, Fleet
+from services.prism.fleet import EngineView, Fleet, Pool
 from shared.engine_state import EngineState
 
 Joins = Callable[[str, str], Engine]
@@ -74,7 +74,7 @@ class SimulatedFleet:
         """The fleet as a router that reads now finds it."""
         now_s = self._now_s()
         engines = tuple(self._views(now_s))
-        return Fleet(engines=engines, reserved=self.reservations.totals, now_s=now_s, age_s=0.0)
+        return Fleet(pool=Pool.of(engines), reserved=self.reservations.totals, now_s=now_s, age_s=0.0)
 
     def befall(self, incident: Incident) -> None:
         """Let something happen to it; what an engine was answering breaks off with it."""

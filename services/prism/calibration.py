@@ -5,7 +5,6 @@ applied when it was made: so nothing that is learned depends on what was learned
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -74,6 +73,8 @@ class Calibration:
         """Mean squares about the means."""
         self._heard_at = np.zeros(1)
         self._heard = 0
+        self._asked: tuple[str, ...] | None = None
+        self._asked_rows: NDArray[np.intp]
 
     def note(
         self,
@@ -110,13 +111,20 @@ class Calibration:
         """What is known of the predictions for an engine."""
         return Errors(*(values.item() for values in self.of_engines((engine,))))
 
-    def of_engines(self, engines: Sequence[str]) -> EngineErrors:
+    def of_engines(self, engines: tuple[str, ...]) -> EngineErrors:
         """The same of many."""
-        rows = np.array([self._rows.get(engine, _FLEET) for engine in engines], np.intp)
+        rows = self._rows_asked(engines)
         errors = np.empty((len(EngineErrors._fields), len(rows)))
         known = (self._weights, self._means, self._squares, self._heard_at)
         _look_up(rows, *known, self._heard, max(len(self._rows), 1), errors)
         return EngineErrors(*errors)
+
+    def _rows_asked(self, engines: tuple[str, ...]) -> NDArray[np.intp]:
+        """Found once for as long as the same are asked for, which is at every request."""
+        if engines is not self._asked:
+            self._asked = engines
+            self._asked_rows = np.array([self._rows.get(engine, _FLEET) for engine in engines], np.intp)
+        return self._asked_rows
 
     def _learn(self, row: int, time: int, residual: float, memory_requests: float) -> None:
         place = row, time
@@ -134,6 +142,7 @@ class Calibration:
         return row
 
     def _new_row(self) -> int:
+        self._asked = None
         if len(self._rows) >= MOST_ENGINES:
             row = self._rows.pop(next(iter(self._rows)))
             self._weights[row] = self._means[row] = self._squares[row] = 0.0

@@ -12,7 +12,7 @@ import msgspec
 from services.prism.cached_prefixes import CachedPrefixes
 from services.prism.calibration import Calibration
 from services.prism.dispatches import NO_LOAD, Dispatch, Dispatches, Load, Placed
-from services.prism.fleet import Fleet
+from services.prism.fleet import Fleet, Pool
 from services.prism.foresighted import foresighted
 from services.prism.intake import Intake
 from services.prism.metrics import Metrics
@@ -243,6 +243,4 @@ class Decisions:
 
 
 def _each_alone(fleet: Fleet, model: str) -> Iterator[Fleet]:
-    return (
-        msgspec.structs.replace(fleet, engines=(engine,)) for engine in fleet.engines if engine.state.model == model
-    )
+    return (msgspec.structs.replace(fleet, pool=Pool.of((engine,))) for engine in fleet.pool.having(model).views)

@@ -17,6 +17,8 @@ Rows = NDArray[np.void]
 """Of `ROW`, an element an engine."""
 
 _FIELDS = (
+    "accepts",
+    "context_tokens",
     "decodes",
     "kv_tokens",
     "requests_ahead",  # that have no answer yet
@@ -52,9 +54,21 @@ ROW = np.dtype(
     ]
 )
 """Times are in seconds; those by due have an element an interval of `DUE_EDGES_S`."""
+NUMBERS = ROW.itemsize // 8
+"""In a row."""
 
 _NONE_BY_DUE = (0.0,) * DUE_INTERVALS
 _UNKNOWN_SPEEDS = (math.nan,) * 5, (math.nan,) * len(CHUNKS_TOKENS)
+
+
+def accepts(state: EngineState) -> bool:
+    """Whether an engine may be given new requests."""
+    return state.serving and not state.draining
+
+
+def context_tokens(state: EngineState) -> int:
+    """The most tokens that a prompt and its answer may have together."""
+    return min(state.max_context_tokens, state.kv_blocks_total * state.kv_block_tokens)
 
 
 def row_of(state: EngineState, model: StepModel, health: ModelHealth, forecast_written_at_s: float) -> Array:
@@ -62,6 +76,8 @@ def row_of(state: EngineState, model: StepModel, health: ModelHealth, forecast_w
     speeds_s, beside_s = _UNKNOWN_SPEEDS
     row = np.array(
         (
+            accepts(state),
+            context_tokens(state),
             state.decode_seqs,
             state.kv_tokens,
             state.prefill_seqs + state.waiting_requests,
@@ -93,6 +109,12 @@ def row_of(state: EngineState, model: StepModel, health: ModelHealth, forecast_w
 
 
 def rows_of(engine_rows: Sequence[Array]) -> Rows:
-    """Of at least one engine, each as `row_of` has it."""
-    rows: Rows = np.concatenate(engine_rows).view(ROW)
+    """Of engines, each as `row_of` has it."""
+    numbers = np.concatenate(engine_rows) if engine_rows else np.empty(0)
+    return rows_in(numbers)
+
+
+def rows_in(numbers: Array) -> Rows:
+    """Rows that follow one another, as rows."""
+    rows: Rows = numbers.reshape(-1).view(ROW)
     return rows

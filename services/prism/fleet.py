@@ -1,12 +1,16 @@
 """The fleet as a request finds it: every engine's state and step model as last read, and what time it is by the clock of both."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
+from itertools import compress
+from typing import NamedTuple
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from services.prism.engine_row import Array, row_of
+from services.prism.engine_row import Array, Rows, accepts, context_tokens, row_of, rows_of
 from services.prism.pending import Pending
 from shared.engine_state import EngineState
 from shared.forecast import ModelHealth
@@ -63,25 +67,76 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def accepts(self) -> bool:
         """Whether it may be given new requests."""
-        return self.state.serving and not self.state.draining
+        return accepts(self.state)
 
     @cached_property
     def context_tokens(self) -> int:
         """The most tokens that a prompt and its answer may have together."""
-        return min(self.state.max_context_tokens, self.state.kv_blocks_total * self.state.kv_block_tokens)
+        return context_tokens(self.state)
+
+
+class Pool(NamedTuple):
+    """Engines in order of their names, also as columns: what is asked of each of hundreds is asked of an array."""
+
+    views: tuple[EngineView, ...]
+    names: tuple[str, ...]
+    models: tuple[str, ...]
+    """Of each, the model that it has."""
+    rows: Rows
+    """Of each, the `EngineView.row`."""
+
+    @classmethod
+    def of(cls, views: Sequence[EngineView]) -> "Pool":
+        """Of these."""
+        return cls(
+            tuple(views),
+            tuple([view.state.engine for view in views]),
+            tuple([view.state.model for view in views]),
+            rows_of([view.row for view in views]),
+        )
+
+    def having(self, model: str) -> "Pool":
+        """Those that have the model."""
+        if self.models.count(model) == len(self.models):
+            return self
+        return self.where(np.array([of_engine == model for of_engine in self.models], np.bool_))
+
+    def where(self, mask: NDArray[np.bool_]) -> "Pool":
+        """Those for which it is true."""
+        if mask.all():
+            return self
+        return Pool(
+            tuple(compress(self.views, mask)),
+            tuple(compress(self.names, mask)),
+            tuple(compress(self.models, mask)),
+            self.rows[mask],
+        )
+
+    def but(self, names: Collection[str]) -> "Pool":
+        """All but these."""
+        if not names:
+            return self
+        return self.where(np.array([name not in names for name in self.names], np.bool_))
+
+
+NOBODY = Pool.of(())
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
-    """All engines in the pool."""
+    """All engines there are, at one instant."""
 
-    engines: tuple[EngineView, ...] = ()
-    """In order of their names."""
+    pool: Pool = NOBODY
     reserved: Mapping[str, Pending] | None = None
     """By engine, where there are any; None while nobody can say, as Redis is away. Another mapping when anything has changed."""
     now_s: float = 0.0
     """Redis TIME, as well as it is known."""
     age_s: float = math.inf
     """Since Redis last answered; infinite before it ever did."""
+
+    @property
+    def engines(self) -> tuple[EngineView, ...]:
+        """Those of the pool."""
+        return self.pool.views
 
     @property
     def known(self) -> bool:

@@ -110,7 +110,7 @@ class FleetReader:
             return Fleet()
         age_s = self._clock() - self._answered_at_s
         return Fleet(
-            engines=self._mirror.engines,
+            pool=self._mirror.pool,
             reserved=self._mirror.reserved if self._away_until_s is None else None,
             now_s=self._redis_time_s + age_s,
             age_s=age_s,

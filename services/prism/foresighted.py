@@ -33,7 +33,7 @@ MOST_EXPLORING_REQUESTS = 4
 def foresighted(question: Question) -> Pick | Refusal:
     """The engine with the least cost; near-ties at random, and now and then one that is not known yet."""
     foreseen = foresee(
-        rows_of([engine.row for engine in question.engines]),
+        question.pool.rows,
         question.loads,
         question.ask,
         question.slo,

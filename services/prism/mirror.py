@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 import msgspec
+import numpy as np
 import structlog
 
-from services.prism.fleet import EngineView
+from services.prism.engine_row import NUMBERS, Array, rows_in
+from services.prism.fleet import NOBODY, EngineView, Pool
 from services.prism.pending import Pending
 from shared.engine_state import EngineState
 from shared.fleet_scripts import Changes
@@ -33,16 +35,25 @@ class Mirror:
         """In order of their last signs of life, so that who has expired comes first."""
         self._views: dict[str, EngineView] = {}
         """In order of names."""
-        self._engines: tuple[EngineView, ...] | None = ()
+        self._pool: Pool | None = NOBODY
+        self._names: tuple[str, ...] = ()
+        self._models: tuple[str, ...] = ()
+        self._places: dict[str, int] = {}
+        """Of the views, by name; empty where they must be found anew, since others are there, or have other models."""
+        self._numbers: Array = np.empty((0, NUMBERS))
+        """A row for each view."""
         self._reserved: dict[str, Pending] = {}
         self._reserved_shown: Mapping[str, Pending] | None = {}
 
     @property
-    def engines(self) -> tuple[EngineView, ...]:
-        """In order of names."""
-        if self._engines is None:
-            self._engines = tuple(self._views.values())
-        return self._engines
+    def pool(self) -> Pool:
+        """All of them, as they are now."""
+        if self._pool is None:
+            if not self._places:
+                self._line_up()
+            rows = rows_in(self._numbers.copy())
+            self._pool = Pool(tuple(self._views.values()), self._names, self._models, rows)
+        return self._pool
 
     @property
     def reserved(self) -> Mapping[str, Pending]:
@@ -105,11 +116,19 @@ class Mirror:
     def _show(self, engine: str, view: EngineView | None) -> None:
         if view is None or self._views.get(engine) is view:
             return
-        is_new = engine not in self._views
+        self._pool = None
+        if (place := self._places.get(engine)) is not None and self._models[place] == view.state.model:
+            self._numbers[place] = view.row
+        else:
+            self._places.clear()
         self._views[engine] = view
-        if is_new:
-            self._views = dict(sorted(self._views.items()))
-        self._engines = None
+
+    def _line_up(self) -> None:
+        self._views = dict(sorted(self._views.items()))
+        self._names = tuple(self._views)
+        self._models = tuple([view.state.model for view in self._views.values()])
+        self._places = {name: place for place, name in enumerate(self._names)}
+        self._numbers = np.array([view.row for view in self._views.values()]).reshape(-1, NUMBERS)
 
     def _drop_expired(self, now_us: int) -> None:
         while self._records:
@@ -121,7 +140,8 @@ class Mirror:
     def _drop(self, engine: str) -> None:
         self._records.pop(engine, None)
         if self._views.pop(engine, None) is not None:
-            self._engines = None
+            self._pool = None
+            self._places.clear()
 
 
 def _text_of(value: msgspec.Raw) -> str | bool:

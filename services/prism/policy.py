@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from services.prism.calibration import UNCORRECTED, EngineErrors, Errors
 from services.prism.dispatches import Load
-from services.prism.fleet import EngineView
+from services.prism.fleet import EngineView, Pool
 from services.prism.prompt_size import Ask
 from shared.slo import Slo
 
@@ -27,8 +27,7 @@ class Reason(StrEnum):
 class Question(NamedTuple):
     """A request, and the engines that may have it: at least one."""
 
-    engines: Sequence[EngineView]
-    """In order of their names."""
+    pool: Pool
     loads: Sequence[Load]
     """Of each, what this replica knows beyond its state."""
     ask: Ask
@@ -43,6 +42,11 @@ class Question(NamedTuple):
     """Of the request's prompt, by engine, what need not be computed there; empty: nothing anywhere."""
     errors: EngineErrors | None = None
     """Of predictions, by engine, as they have shown; None where nobody has looked."""
+
+    @property
+    def engines(self) -> Sequence[EngineView]:
+        """In order of their names."""
+        return self.pool.views
 
 
 class Pick(NamedTuple):

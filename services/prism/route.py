@@ -7,7 +7,7 @@ import msgspec
 
 from services.prism.calibration import UNCORRECTED, EngineErrors, Errors
 from services.prism.dispatches import NO_LOAD, Load
-from services.prism.fleet import EngineView, Fleet
+from services.prism.fleet import EngineView, Fleet, Pool
 from services.prism.foresighted import foresighted
 from services.prism.policy import Policy, Question, Reason, Refusal, at
 from services.prism.prompt_size import Ask
@@ -61,7 +61,7 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     models_of_late: Collection[str] = (),
     policy: Policy = foresighted,
     cached_blocks: Mapping[str, int] = MappingProxyType({}),
-    errors_of: Callable[[Sequence[str]], EngineErrors] | None = None,
+    errors_of: Callable[[tuple[str, ...]], EngineErrors] | None = None,
 ) -> Route:
     """The engine for this request.
 
@@ -80,14 +80,13 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
         Unavailable: none of those that have it can take a request.
         NotNow, Overloaded: the policy gives it to none: it would break more promises than it keeps.
     """
-    engines = _permitted(fleet, loads, ask, model, tried, known=bool(tried) or model in models_of_late)
+    pool = _permitted(fleet, loads, ask, model, tried, known=bool(tried) or model in models_of_late)
+    engines, of_engines = pool.views, [loads.get(name, NO_LOAD) for name in pool.names]
     if fleet.stale:
-        return _least_outstanding(engines, loads, draw, fleet.now_s)
-    names = [engine.state.engine for engine in engines]
-    of_engines = [loads.get(name, NO_LOAD) for name in names]
-    cached_tokens = [ask.tokens_of(cached_blocks.get(name, 0)) for name in names] if cached_blocks else ()
-    errors = None if errors_of is None else errors_of(names)
-    pick = policy(Question(engines, of_engines, ask, slo, draw, turn, fleet.now_s, cached_tokens, errors))
+        return _least_outstanding(engines, of_engines, draw, fleet.now_s)
+    cached_tokens = [ask.tokens_of(cached_blocks.get(name, 0)) for name in pool.names] if cached_blocks else ()
+    errors = None if errors_of is None else errors_of(pool.names)
+    pick = policy(Question(pool, of_engines, ask, slo, draw, turn, fleet.now_s, cached_tokens, errors))
     if isinstance(pick, Refusal):
         raise _overloaded(pick)
     return Route(
@@ -138,22 +137,22 @@ def what_is_left(slo: Slo, elapsed_s: float) -> Slo:
 
 def _permitted(
     fleet: Fleet, loads: Mapping[str, Load], ask: Ask, model: str, tried: frozenset[str], *, known: bool
-) -> Sequence[EngineView]:
+) -> Pool:
     """The engines that may be chosen: at least one.
 
     Args:
         known: whether the model was there not long ago.
     """
-    having_model = [engine for engine in fleet.engines if engine.state.model == model]
-    if not having_model and not known:
+    having_model = fleet.pool.having(model)
+    if not having_model.views and not known:
         if not fleet.engines:
             problem = "no engine is in the fleet" if fleet.known else "the fleet is not known: Redis is away"
             raise Unavailable(problem, code="no_engine", retry_after_s=RETRY_AFTER_S)
         # Which there are is for each client to ask: not every key may know of all.
         message = f"the model {model!r} does not exist here; GET /v1/models tells which do"
         raise NotFound(message, param="model", code="model_not_found")
-    accepting = [engine for engine in having_model if engine.accepts and engine.state.engine not in tried]
-    if not accepting:
+    accepting = having_model.where(having_model.rows["accepts"] > 0.0).but(tried)
+    if not accepting.views:
         failed = f" (failed: {', '.join(sorted(tried))})" if tried else ""
         raise Unavailable(
             f"no engine with the model {model!r} can answer now{failed}",
@@ -161,23 +160,20 @@ def _permitted(
             retry_after_s=RETRY_AFTER_S,
         )
     fitting = _large_enough(accepting, ask)
-    suspect = {name for name, load in loads.items() if load.suspect}
-    return [engine for engine in fitting if engine.state.engine not in suspect] or fitting if suspect else fitting
+    trusted = fitting.but({name for name, load in loads.items() if load.suspect})
+    return trusted if trusted.views else fitting
 
 
-def _large_enough(engines: Sequence[EngineView], ask: Ask) -> Sequence[EngineView]:
+def _large_enough(pool: Pool, ask: Ask) -> Pool:
     """Those whose context holds the request; if none does, the largest: the size is an estimate, lens knows."""
+    context_tokens = pool.rows["context_tokens"]
     wanted_tokens = ask.prompt_tokens + (ask.most_output_tokens or 1)
-    if fitting := [engine for engine in engines if engine.context_tokens >= wanted_tokens]:
-        return fitting
-    most_tokens = max(engine.context_tokens for engine in engines)
-    return [engine for engine in engines if engine.context_tokens == most_tokens]
+    return pool.where(context_tokens >= min(wanted_tokens, context_tokens.max()))
 
 
-def _least_outstanding(engines: Sequence[EngineView], loads: Mapping[str, Load], draw: float, now_s: float) -> Route:
-    outstanding = [loads.get(engine.state.engine, NO_LOAD).outstanding_requests for engine in engines]
-    fewest = min(outstanding)
-    engine = at([e for e, count in zip(engines, outstanding, strict=True) if count == fewest], draw)
+def _least_outstanding(engines: Sequence[EngineView], loads: Sequence[Load], draw: float, now_s: float) -> Route:
+    fewest = min(load.outstanding_requests for load in loads)
+    engine = at([e for e, load in zip(engines, loads, strict=True) if load.outstanding_requests == fewest], draw)
     return Route(
         engine=engine.state.engine,
         url=engine.state.url,

@@ -7,7 +7,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from services.prism.dispatches import Load
-from services.prism.fleet import EngineView, Fleet
+from services.prism.fleet import EngineView, Fleet, Pool
 from services.prism.pending import Pending
 from services.prism.prompt_size import Ask
 from shared.engine_state import DUE_INTERVALS
@@ -151,7 +151,7 @@ def fleets(draw: st.DrawFn) -> Fleet:
     """Up to five engines."""
     names = draw(st.lists(st.sampled_from("abcdef"), unique=True, max_size=5))
     views = tuple(draw(engines(name=name)) for name in names)
-    return Fleet(engines=views, age_s=draw(st.floats(0, 10)))
+    return Fleet(pool=Pool.of(views), age_s=draw(st.floats(0, 10)))
 
 
 pendings = prompts_by_due(5000).map(lambda prompts: Pending(*prompts))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.prism.dispatches import Load
 from services.prism.due_order import EDGES_S, keep_next, nothing_kept
 from services.prism.engine_row import Array, rows_of
-from services.prism.fleet import EngineView
+from services.prism.fleet import EngineView, Pool
 from services.prism.foresee import Foreseen, foresee
 from services.prism.foresighted import foresighted
 from services.prism.pending import Pending
@@ -223,9 +223,10 @@ def test_if_all_was_slower_and_targets_as_much_later_the_same_engine_would_be_ch
 ) -> None:
     """Where nobody waits or comes: intervals of due dates are what they are. Powers of two, which leave all digits alone."""
     known = [Load() for _ in views]
-    question = Question(views, known, ask, Slo(ttft_s=ttft_s, tpot_s=tpot_s), draw, turn=0)
+    question = Question(Pool.of(views), known, ask, Slo(ttft_s=ttft_s, tpot_s=tpot_s), draw, turn=0)
     slower = question._replace(
-        engines=[_scaled(view, factor) for view in views], slo=Slo(ttft_s=factor * ttft_s, tpot_s=factor * tpot_s)
+        pool=Pool.of([_scaled(view, factor) for view in views]),
+        slo=Slo(ttft_s=factor * ttft_s, tpot_s=factor * tpot_s),
     )
     now, then = foresighted(question), foresighted(slower)
     if isinstance(now, Pick) and isinstance(then, Pick):

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from services.prism.app import create_app
 from services.prism.decisions import Decisions
 from services.prism.dispatches import Dispatches
-from services.prism.fleet import Fleet
+from services.prism.fleet import Fleet, Pool
 from services.prism.hindsight import Hindsight
 from services.prism.metrics import Metrics
 from services.prism.router import Router
@@ -28,7 +28,7 @@ class FixedFleet:
     """A fleet of one engine that nobody can reach."""
 
     async def read(self) -> Fleet:
-        return Fleet(engines=(engine("a"),), age_s=0.0)
+        return Fleet(pool=Pool.of((engine("a"),)), age_s=0.0)
 
 
 class Response(NamedTuple):

@@ -100,7 +100,7 @@ def test_many_engines_at_once_are_as_each_by_itself() -> None:
     calibration = Calibration()
     for number in range(20):
         _noted(calibration, f"e{number}", 1.0 + number / 10, 10)
-    names = ["e3", "new", "e19", "e0"]
+    names = ("e3", "new", "e19", "e0")
     together = calibration.of_engines(names)
     for place, name in enumerate(names):
         assert Errors(*(values[place] for values in together)) == pytest.approx(calibration.of(name))
@@ -115,3 +115,12 @@ def test_only_so_many_engines_are_remembered(monkeypatch: pytest.MonkeyPatch) ->
     assert len(calibration._rows) == 3
     assert len(calibration._weights) <= 8
     assert calibration.of("first") == calibration.of("never heard of")
+
+
+def test_what_is_asked_for_again_has_what_was_learned_since() -> None:
+    calibration, names = Calibration(), ("a", "b")
+    before = calibration.of_engines(names).ttft_factor.tolist()
+    _noted(calibration, "a", 2.0, 50)  # of which nothing was known
+    assert calibration.of_engines(names).ttft_factor[0] > before[0]
+    _noted(calibration, "a", 3.0, 200)
+    assert calibration.of_engines(names).ttft_factor[0] > 2.0

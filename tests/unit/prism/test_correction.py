@@ -4,7 +4,7 @@ import pytest
 
 from services.prism.calibration import Calibration
 from services.prism.chances import TTFT_DEVIATION
-from services.prism.fleet import Fleet
+from services.prism.fleet import Fleet, Pool
 from services.prism.prompt_size import Ask
 from services.prism.route import Route, choose
 from shared.forecast import ModelHealth
@@ -15,7 +15,7 @@ ASK = Ask(prompt_tokens=1000, output_tokens=100)
 
 
 def _routed(calibration: Calibration | None, slo: Slo, health: ModelHealth = ModelHealth.HEALTHY) -> Route:
-    fleet = Fleet(engines=(engine("a", health=health),), age_s=0.0)
+    fleet = Fleet(pool=Pool.of((engine("a", health=health),)), age_s=0.0)
     errors_of = None if calibration is None else calibration.of_engines
     return choose(fleet, {}, ASK, slo, model=MODEL, draw=0.5, errors_of=errors_of)
 

@@ -9,7 +9,7 @@ import pytest
 
 from services.prism.decisions import HELD_SHARE, Decisions
 from services.prism.dispatches import Dispatch, Dispatches, Load
-from services.prism.fleet import EngineView, Fleet
+from services.prism.fleet import EngineView, Fleet, Pool
 from services.prism.intake import Intake
 from services.prism.metrics import Metrics
 from services.prism.models_of_late import MODELS_NOTED_EVERY_S, MOST_MODELS, OF_LATE_S, ModelsOfLate
@@ -33,7 +33,7 @@ class KnownFleet:
     """As it is told to be."""
 
     def __init__(self, *engines: EngineView) -> None:
-        self.fleet = Fleet(engines=engines, reserved={}, age_s=0.0)
+        self.fleet = Fleet(pool=Pool.of(engines), reserved={}, age_s=0.0)
         self.is_slow = False
 
     async def read(self) -> Fleet:
@@ -254,7 +254,7 @@ async def test_a_model_whose_engine_restarts_is_away_and_not_unknown() -> None:
     """A client tries again after a 503, and gives up for good after a 404."""
     replica = Replica(engines=(engine("a"), _of_model("other")))
     await replica.decisions.decide(intake())
-    replica.fleet.fleet = msgspec.structs.replace(replica.fleet.fleet, engines=replica.fleet.fleet.engines[1:])
+    replica.fleet.fleet = msgspec.structs.replace(replica.fleet.fleet, pool=replica.fleet.fleet.pool.but({"a"}))
     with pytest.raises(Unavailable) as raised:
         await replica.decisions.decide(intake())
     assert raised.value.code == "engines_away"
@@ -264,13 +264,13 @@ async def test_a_model_whose_engine_restarts_is_away_and_not_unknown() -> None:
 
 def test_models_are_remembered_for_a_while_and_no_more_than_so_many() -> None:
     models = ModelsOfLate()
-    models.note(Fleet(engines=(engine("a"), _of_model("left"))), 0.0)
-    models.note(Fleet(engines=(engine("a"),)), OF_LATE_S)
+    models.note(Fleet(pool=Pool.of((engine("a"), _of_model("left")))), 0.0)
+    models.note(Fleet(pool=Pool.of((engine("a"),))), OF_LATE_S)
     assert set(models.all) == {MODEL, "left"}
-    models.note(Fleet(engines=(engine("a"),)), OF_LATE_S + MODELS_NOTED_EVERY_S)
+    models.note(Fleet(pool=Pool.of((engine("a"),))), OF_LATE_S + MODELS_NOTED_EVERY_S)
     assert set(models.all) == {MODEL}
     crowd = [_of_model(f"m{number}") for number in range(MOST_MODELS)]
-    models.note(Fleet(engines=tuple(crowd)), OF_LATE_S + 2 * MODELS_NOTED_EVERY_S)
+    models.note(Fleet(pool=Pool.of(tuple(crowd))), OF_LATE_S + 2 * MODELS_NOTED_EVERY_S)
     assert len(models.all) == MOST_MODELS
     assert MODEL not in models.all
 

@@ -16,7 +16,7 @@ from services.prism.dispatches import (
     Load,
     Placed,
 )
-from services.prism.fleet import Fleet
+from services.prism.fleet import Fleet, Pool
 from services.prism.pending import Pending
 from tests.unit.prism.builders import LAST_INTERVAL, engine, pending, state
 
@@ -112,18 +112,18 @@ def test_first_bytes_of_late_are_averaged_and_forgotten() -> None:
 
 def test_what_all_have_reserved_is_pending_and_ones_own_only_until_it_is_among_that() -> None:
     dispatches = _three_sent()
-    fleet = Fleet(engines=(engine("a"), engine("b")), reserved={"b": pending(5, 70)}, age_s=0.0)
+    fleet = Fleet(pool=Pool.of((engine("a"), engine("b"))), reserved={"b": pending(5, 70)}, age_s=0.0)
     assert dispatches.loads(fleet, 3.0) == {"a": Load(3, pending(3, 300)), "b": Load(0, pending(5, 70))}
     dispatches.reserved(Dispatch("a", 2, 100, 1.0, LAST_INTERVAL))
     assert dispatches.loads(fleet, 3.0)["a"] == Load(3, pending(2, 200))
-    unknown = Fleet(engines=fleet.engines, reserved=None, age_s=9.0)
+    unknown = Fleet(pool=fleet.pool, reserved=None, age_s=9.0)
     assert dispatches.loads(unknown, 3.0) == {"a": Load(3, pending(3, 300))}
 
 
 def test_what_nothing_is_known_of_has_no_load() -> None:
     dispatches = Dispatches("r1")
     dispatches.end(dispatches.send("a", 10, 0.0))
-    assert not dispatches.loads(Fleet(engines=(engine("a"),), reserved={}, age_s=0.0), 0.0)
+    assert not dispatches.loads(Fleet(pool=Pool.of((engine("a"),)), reserved={}, age_s=0.0), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -146,10 +146,12 @@ def test_who_chooses_anew_counts_on_its_engine_only_what_was_there_before_it() -
     dispatches = Dispatches("r1")
     dispatch = dispatches.send("a", 100, 0.0)
     dispatches.reserved(dispatch)
-    fleet = Fleet(engines=(engine("a"), engine("b")), reserved={"a": pending(9, 900), "b": pending(2, 20)}, age_s=0.0)
+    fleet = Fleet(
+        pool=Pool.of((engine("a"), engine("b"))), reserved={"a": pending(9, 900), "b": pending(2, 20)}, age_s=0.0
+    )
     loads = dispatches.loads(fleet, 0.0, placed=Placed(dispatch, pending(4, 350)))
     assert loads == {"a": Load(0, pending(3, 250)), "b": Load(0, pending(2, 20))}
-    settled = Fleet(engines=fleet.engines, reserved={"a": pending(2, 150)}, age_s=0.0)
+    settled = Fleet(pool=fleet.pool, reserved={"a": pending(2, 150)}, age_s=0.0)
     assert dispatches.loads(settled, 0.0, placed=Placed(dispatch, pending(4, 350)))["a"] == Load(0, pending(1, 50))
 
 
@@ -166,9 +168,9 @@ def test_who_has_left_is_forgotten_after_a_while_but_for_its_number() -> None:
         dispatches.answered(dispatch, 1.0)
     dispatches.end(stays)
     dispatches.end(leaves)
-    all_three = Fleet(engines=(engine("leaves"), engine("stays"), engine("works")), reserved={}, age_s=0.0)
+    all_three = Fleet(pool=Pool.of((engine("leaves"), engine("stays"), engine("works"))), reserved={}, age_s=0.0)
     dispatches.loads(all_three, 1.0)
-    one = Fleet(engines=(engine("stays"),), reserved={}, age_s=0.0)
+    one = Fleet(pool=Pool.of((engine("stays"),)), reserved={}, age_s=0.0)
     dispatches.loads(one, FORGET_AFTER_S)
     assert _known_of(dispatches, "leaves")
     dispatches.loads(one, FORGET_AFTER_S + 2.0)

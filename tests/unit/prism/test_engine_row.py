@@ -38,6 +38,8 @@ def test_every_number_is_where_its_name_says() -> None:
     from_model = ("decode_s", "joined_s", "alone_s", "per_kv_token_s", "per_attention_work_s")
     assert ROW.names is not None
     assert {name: found[name] for name in ROW.names if found[name].shape == () and name not in from_model} == {
+        "accepts": 1.0,
+        "context_tokens": 792.0,
         "decodes": 3,
         "kv_tokens": 4000,
         "requests_ahead": 3,

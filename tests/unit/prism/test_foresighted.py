@@ -3,7 +3,7 @@
 import pytest
 
 from services.prism.dispatches import Load
-from services.prism.fleet import EngineView
+from services.prism.fleet import EngineView, Pool
 from services.prism.foresighted import (
     LEAST_RETRY_S,
     MOST_EXPLORING_REQUESTS,
@@ -26,7 +26,7 @@ def asked(
     *engines: EngineView, slo: Slo = HURRIED, draw: float = NO_EXPLORING, loads: tuple[Load, ...] = ()
 ) -> Pick | Refusal:
     known = [*loads, *(Load() for _ in engines)][: len(engines)]
-    return foresighted(Question(engines, known, ASK, slo, draw, turn=0))
+    return foresighted(Question(Pool.of(engines), known, ASK, slo, draw, turn=0))
 
 
 def picked(*engines: EngineView, slo: Slo = HURRIED, draw: float = NO_EXPLORING, loads: tuple[Load, ...] = ()) -> Pick:

@@ -53,7 +53,7 @@ def mirror(*pairs: tuple[str, Any]) -> Mirror:
 
 
 def names(known: Mirror) -> list[str]:
-    return [engine.state.engine for engine in known.engines]
+    return [engine.state.engine for engine in known.pool.views]
 
 
 def test_engines_are_in_order_of_their_names_whenever_they_came():
@@ -64,19 +64,19 @@ def test_engines_are_in_order_of_their_names_whenever_they_came():
 
 def test_an_engine_of_which_nothing_new_is_read_stays_the_same_value():
     known = mirror(told("a"), told("b"), forecast("a", 1), forecast("b", 1))
-    before = known.engines
+    before = known.pool.views
     known.take(changes(told("b", decode_seqs=2), forecast("a", 1)), forgiving=False)
-    assert known.engines[0] is before[0]
-    assert (known.engines[1].state.decode_seqs, known.engines[1].steps_learned) == (2, 1)
+    assert known.pool.views[0] is before[0]
+    assert (known.pool.views[1].state.decode_seqs, known.pool.views[1].steps_learned) == (2, 1)
     assert before[1].state.decode_seqs == 0
 
 
 def test_reading_nothing_new_changes_nothing():
     known = mirror(told("a"), (reserved_key("a"), totals(2, 30)))
-    before = known.engines, known.reserved
+    before = known.pool.views, known.reserved
     known.take(changes(), forgiving=False)
-    assert (known.engines, known.reserved) == before
-    assert known.engines is before[0]
+    assert (known.pool.views, known.reserved) == before
+    assert known.pool.views is before[0]
 
 
 def test_an_engine_whose_key_is_gone_is_gone_unless_redis_was_away():
@@ -109,7 +109,7 @@ def test_what_cannot_be_read_leaves_the_last_and_is_a_sign_of_life():
     later_us = NOW_US + EXPIRED_AFTER_US
     known.take(changes((engine_key("a"), "{"), (forecast_key("a"), '{"v": 99}'), now_us=later_us), forgiving=False)
     known.take(changes(now_us=later_us + 1), forgiving=False)
-    assert [(engine.state.decode_seqs, engine.steps_learned) for engine in known.engines] == [(4, 9)]
+    assert [(engine.state.decode_seqs, engine.steps_learned) for engine in known.pool.views] == [(4, 9)]
 
 
 @pytest.mark.parametrize("field", ["prefill_tokens_by_due", "prefills_by_due", "arriving_tokens_per_s"])
@@ -120,28 +120,28 @@ def test_a_state_that_counts_by_other_intervals_leaves_the_last(field: str, inte
     key, text = told("a", decode_seqs=5)
     strange = msgspec.json.encode({**msgspec.json.decode(text), field: [1] * intervals}).decode()
     known.take(changes((key, strange), (engine_key("b"), strange)), forgiving=False)
-    assert [(engine.state.engine, engine.state.decode_seqs) for engine in known.engines] == [("a", 4)]
-    assert all(len(engine.row) for engine in known.engines)
+    assert [(engine.state.engine, engine.state.decode_seqs) for engine in known.pool.views] == [("a", 4)]
+    assert all(len(engine.row) for engine in known.pool.views)
 
 
 def test_what_is_no_text_leaves_the_last_too():
     known = mirror(told("a", decode_seqs=4), forecast("a", 9))
     no_text = msgspec.Raw(b"\xa2\xff\xfe")
     known.take(changes((engine_key("a"), no_text), (forecast_key("a"), no_text)), forgiving=False)
-    assert [(engine.state.decode_seqs, engine.steps_learned) for engine in known.engines] == [(4, 9)]
+    assert [(engine.state.decode_seqs, engine.steps_learned) for engine in known.pool.views] == [(4, 9)]
 
 
 def test_a_forecast_of_an_engine_that_is_not_there_is_not_kept():
     known = mirror(forecast("a", 9))
-    assert not known.engines
+    assert not known.pool.views
     known.take(changes(told("a")), forgiving=False)
-    assert known.engines[0].steps_learned == 0
+    assert known.pool.views[0].steps_learned == 0
 
 
 def test_a_forecast_marked_before_the_latest_state_of_an_engine_that_is_new_is_kept():
     known = Mirror()
     known.take(changes(forecast("a", 9), told("a")), forgiving=False)
-    assert known.engines[0].steps_learned == 9
+    assert known.pool.views[0].steps_learned == 9
 
 
 def test_totals_are_the_latest_and_none_where_nothing_is_reserved():

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from services.prism.dispatches import Load
-from services.prism.fleet import EngineView, Fleet
+from services.prism.fleet import EngineView, Fleet, Pool
 from services.prism.policies import POLICIES, policy_named
 from services.prism.policy import Pick, Question, Reason
 from services.prism.prompt_size import Ask
@@ -25,7 +25,7 @@ def picked(
     turn: int = 0,
 ) -> int:
     known = [*loads, *(Load() for _ in engines)][: len(engines)]
-    pick = policy_named(policy)(Question(engines, known, ASK, Slo(), draw, turn))
+    pick = policy_named(policy)(Question(Pool.of(engines), known, ASK, Slo(), draw, turn))
     assert isinstance(pick, Pick)
     return pick.place
 
@@ -120,14 +120,14 @@ def test_equals_are_drawn_from(policy: str) -> None:
 
 
 def test_whatever_the_policy_engines_that_may_not_be_chosen_are_not() -> None:
-    fleet = Fleet(engines=(engine("a", draining=True), engine("b"), engine("c")), age_s=0.0)
+    fleet = Fleet(pool=Pool.of((engine("a", draining=True), engine("b"), engine("c"))), age_s=0.0)
     for policy in POLICIES.values():
         route = choose(fleet, {"c": Load(suspect=True)}, ASK, Slo(), model=MODEL, draw=0.9, turn=1, policy=policy)
         assert route.engine == "b"
 
 
 def test_a_policy_to_compare_with_promises_nothing() -> None:
-    fleet = Fleet(engines=(engine("a"), engine("b")), age_s=0.0)
+    fleet = Fleet(pool=Pool.of((engine("a"), engine("b"))), age_s=0.0)
     route = choose(fleet, {}, ASK, Slo(), model=MODEL, draw=0.9, turn=1, policy=policy_named("round-robin"))
     assert (route.engine, route.reason, route.predicted_ttft_s) == ("b", Reason.POLICY, None)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.prism.dispatches import Load
-from services.prism.fleet import EngineView, Fleet
+from services.prism.fleet import EngineView, Fleet, Pool
 from services.prism.prompt_size import Ask
 from services.prism.route import NotNow, Reason, Route, choose
 from shared.errors import NotFound, Overloaded, Unavailable
@@ -33,7 +33,7 @@ def _chosen(
     age_s: float = 0.0,
     cached_blocks: Mapping[str, int] = MappingProxyType({}),
 ) -> Route:
-    fleet = Fleet(engines=engines, age_s=age_s)
+    fleet = Fleet(pool=Pool.of(engines), age_s=age_s)
     return choose(fleet, loads or {}, ask, slo, model=MODEL, draw=draw, tried=tried, cached_blocks=cached_blocks)
 
 
@@ -95,7 +95,7 @@ def test_an_engine_tried_already_is_not_tried_again() -> None:
 def test_a_model_whose_only_engine_has_left_after_it_failed_is_away_and_not_unknown() -> None:
     with pytest.raises(Unavailable, match="failed: gone"):
         choose(
-            Fleet(engines=(engine("a"),), age_s=0),
+            Fleet(pool=Pool.of((engine("a"),)), age_s=0),
             {},
             ASK,
             NO_TARGETS,
@@ -116,7 +116,7 @@ def test_a_request_that_seems_too_large_goes_to_the_largest_context_to_be_judged
 
 def test_an_unknown_model_is_told_from_a_model_that_cannot_be_served_now() -> None:
     with pytest.raises(NotFound) as not_found:
-        choose(Fleet(engines=(engine("a"),), age_s=0), {}, ASK, NO_TARGETS, model="other", draw=0.5)
+        choose(Fleet(pool=Pool.of((engine("a"),)), age_s=0), {}, ASK, NO_TARGETS, model="other", draw=0.5)
     assert (not_found.value.param, not_found.value.code) == ("model", "model_not_found")
     assert MODEL not in not_found.value.message, (
         "keys may be bound to models; what others there are is not theirs to know"
