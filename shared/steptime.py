@@ -141,7 +141,7 @@ class StepModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Rows of a lower triangle D by feature: what is not known of the coefficients lets the terms' sum deviate by |Dᵀx|,
     as long as steps have the presumed noise; it grows away from what was seen."""
 
-    @property
+    @cached_property
     def upper_ratio(self) -> float:
         """The 0.95 quantile of actual over predicted time on known ground, of the less certain regime."""
         return min(math.exp(max(r.upper * r.deviation for r in (self.decode, self.mixed))), MOST_DOUBT)

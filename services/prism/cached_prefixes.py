@@ -1,6 +1,8 @@
 """Which engines have the beginning of a prompt in their caches, as their lenses tell. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import compress
+from operator import is_not
 from typing import NamedTuple
 
 from services.prism.fleet import EngineView
@@ -31,10 +33,19 @@ class CachedPrefixes:
         self._free_places: list[int] = []
         self._held: dict[str, int] = {}
         """By block, the bits of the engines that hold it."""
+        self._taken: Sequence[EngineView] = ()
+        """What was last learned from; empty where all must be looked at."""
 
     def take(self, engines: Sequence[EngineView]) -> None:
         """Learn what the engines' states tell; they are all that there are."""
-        for engine in engines:
+        if engines is self._taken:
+            return
+        if len(engines) == len(self._taken):
+            changed: Iterable[EngineView] = compress(engines, map(is_not, engines, self._taken))
+        else:
+            changed = engines
+        self._taken = engines
+        for engine in changed:
             state = engine.state
             mirror = self._mirrors.get(state.engine)
             if mirror is None:
@@ -42,7 +53,7 @@ class CachedPrefixes:
                     self._follow(self._joined(state.engine), state)
             elif mirror.state is not state:
                 self._follow(mirror, state)
-        if len(self._mirrors) > len(engines) or not self._mirrors.keys() <= {e.state.engine for e in engines}:
+        if self._mirrors and not self._mirrors.keys() <= {engine.state.engine for engine in engines}:
             for name in self._mirrors.keys() - {engine.state.engine for engine in engines}:
                 self._leave(name)
 
@@ -59,6 +70,7 @@ class CachedPrefixes:
         for block in now_held - mirror.held:
             self._hold(mirror, block)
         mirror.state, mirror.serial, mirror.seen_serial = None, behind.serial, behind.serial
+        self._taken = ()
 
     def cached_blocks(self, blocks: Sequence[str]) -> Mapping[str, int]:
         """By engine, how many of a prompt's first blocks it has; engines that have none are not in it."""

@@ -207,9 +207,10 @@ class Decisions:
         if reserved is None:
             return route, dispatch, None
         self.dispatches.reserved(dispatch)
-        state = next(engine.state for engine in fleet.engines if engine.state.engine == route.engine)
+        chosen = fleet.pool.view_of(route.engine)
+        assert chosen is not None
         now_placed = Placed(dispatch, reserved)
-        is_crowded = now_placed.moved_much(state, loads.get(route.engine, NO_LOAD))
+        is_crowded = now_placed.moved_much(chosen.state, loads.get(route.engine, NO_LOAD))
         return route, dispatch, now_placed if is_crowded else None
 
     async def _read(self) -> Fleet:

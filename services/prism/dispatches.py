@@ -193,8 +193,8 @@ class Dispatches:
         changed = self._changed | self._unreserved.keys() | self._breakers.keys()
         self._changed.clear()
         nothing = None if fleet.reserved is None else NOTHING
-        for engine in fleet.engines if changed else ():
-            if (name := engine.state.engine) in changed:
+        for name in changed:
+            if (engine := fleet.pool.view_of(name)) is not None:
                 load = self.load(engine.state, now_s, (fleet.reserved or {}).get(name, nothing))
                 if load == NO_LOAD:
                     self._loads.pop(name, None)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import compress
 from typing import NamedTuple
 
@@ -112,11 +112,22 @@ class Pool(NamedTuple):
             self.rows[mask],
         )
 
+    def view_of(self, name: str) -> EngineView | None:
+        """The engine of this name, if it is there."""
+        place = _places(self.names).get(name)
+        return None if place is None else self.views[place]
+
     def but(self, names: Collection[str]) -> "Pool":
         """All but these."""
         if not names:
             return self
         return self.where(np.array([name not in names for name in self.names], np.bool_))
+
+
+@lru_cache(maxsize=16)
+def _places(names: tuple[str, ...]) -> Mapping[str, int]:
+    """They are the same for as long as nobody comes or goes."""
+    return {name: place for place, name in enumerate(names)}
 
 
 NOBODY = Pool.of(())

@@ -1,6 +1,7 @@
 """Which engine gets a request: filter the fleet, let a policy pick from what is left."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import repeat
 from types import MappingProxyType
 
 import msgspec
@@ -81,7 +82,7 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
         NotNow, Overloaded: the policy gives it to none: it would break more promises than it keeps.
     """
     pool = _permitted(fleet, loads, ask, model, tried, known=bool(tried) or model in models_of_late)
-    engines, of_engines = pool.views, [loads.get(name, NO_LOAD) for name in pool.names]
+    engines, of_engines = pool.views, list(map(loads.get, pool.names, repeat(NO_LOAD)))
     if fleet.stale:
         return _least_outstanding(engines, of_engines, draw, fleet.now_s)
     cached_tokens = [ask.tokens_of(cached_blocks.get(name, 0)) for name in pool.names] if cached_blocks else ()
