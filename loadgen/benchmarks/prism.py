@@ -5,7 +5,6 @@ or for predictions, is measured in its own module and has its place in `PARTS`.
 """
 
 import argparse
-import asyncio
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import uvloop
 
 from loadgen.arguments import positive_float
 from loadgen.benchmarks import prism_decisions, prism_predictions, prism_relay
@@ -29,7 +29,7 @@ def relay(options: argparse.Namespace) -> Mapping[str, Any]:
 
 def decisions(options: argparse.Namespace) -> Mapping[str, Any]:
     """Milliseconds a decision, and how many a core makes."""
-    return msgspec.structs.asdict(asyncio.run(prism_decisions.decisions(options.decide_s)))
+    return msgspec.structs.asdict(uvloop.run(prism_decisions.decisions(options.decide_s)))
 
 
 def predictions(options: argparse.Namespace) -> Mapping[str, Any]:

@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 import redis
+import uvloop
 
 from loadgen.benchmarks.idle_engine import idle_engine
 from loadgen.benchmarks.processes import end, redis_server
@@ -293,7 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.announce:
         announce(options.announce, options.engines)
     gc.disable()  # a pause of this process would be taken for one of a decision
-    write_report(msgspec.structs.asdict(asyncio.run(decisions(options.duration))), options.report)
+    write_report(msgspec.structs.asdict(uvloop.run(decisions(options.duration))), options.report)
     return 0
 
 
