@@ -147,7 +147,7 @@ class Replica:
             tried=job.tried,
             policy=self._policy,
             cached_blocks=self._prefixes.cached_blocks(job.ask.blocks),
-            errors_of=self._calibration.of_engines,
+            calibration=self._calibration,
         )
         for name, behind in tuple(self._prefixes.behind.items()):
             self._prefixes.replace(name, behind, self._engines.named(name).text_held)
@@ -168,6 +168,8 @@ class Replica:
                 outcome.tpot_s,
                 route.correction,
             )
+            if route.presumed_p_met is not None and outcome.request.slo.promises:
+                self._calibration.chances.note(route.presumed_p_met, outcome.attained)
         if not job.request.ignore_eos and outcome.output_tokens is not None:
             self._lengths.learn(MODEL, "", outcome.output_tokens, cut=outcome.finish_reason == FinishReason.LENGTH)
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from services.prism.chances_kept import ChancesKept
 from services.prism.compiled import compiled
 
 Array = NDArray[np.float64]
@@ -62,9 +63,14 @@ class EngineErrors(NamedTuple):
 
 
 class Calibration:
-    """Of one replica, by the answers that it has passed on."""
+    """Of one replica, by the answers that it has passed on.
+
+    Attributes:
+        chances: how those that were given came true.
+    """
 
     def __init__(self) -> None:
+        self.chances = ChancesKept()
         self._rows: dict[str, int] = {}
         """By engine, the least lately heard of first."""
         self._weights = np.zeros((1, _TIMES))

@@ -239,7 +239,7 @@ class Decisions:
             models_of_late=self._models.all,
             policy=self._policy,
             cached_blocks=self._prefixes.cached_blocks(intake.ask.blocks),
-            errors_of=self._calibration.of_engines,
+            calibration=self._calibration,
         )
 
 

@@ -36,14 +36,14 @@ class Hindsight:
 
     def take(self, account: Account, outcome: str, duration_s: float) -> None:
         """A request has ended."""
-        if outcome == ANSWERED:
-            self._learn(account)
         receipt = self.receipt(account, outcome, duration_s)
+        if outcome == ANSWERED:
+            self._learn(account, None if receipt is None else receipt.met)
         if receipt is not None:
             self._metrics.count(receipt)
             self._keep(receipt)
 
-    def _learn(self, account: Account) -> None:
+    def _learn(self, account: Account, met: bool | None) -> None:
         intake, route, ending = account.intake, account.route, account.ending
         if intake is None or route is None or account.ended_s is None:
             return
@@ -55,6 +55,8 @@ class Hindsight:
             self.calibration.note(
                 route.engine, route.predicted_ttft_s, ttft_s, route.predicted_tpot_s, account.tpot_s, route.correction
             )
+            if route.presumed_p_met is not None and met is not None:
+                self.calibration.chances.note(route.presumed_p_met, met)
         # An answer that ignores its end says nothing of where it would have been.
         if ending.output_tokens is not None and ending.finish_reason in ("stop", "length") and not intake.ignore_eos:
             client, cut = intake.standing.tenant, ending.finish_reason == "length"

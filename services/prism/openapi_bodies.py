@@ -40,7 +40,7 @@ class RouteShown(msgspec.Struct):
     """A decision; predictions are null where nothing could be foreseen.
 
     `p_met` is how probable it is that all targets are met there, `best_other_p_met` the most that it is on another engine,
-    `model_known` whether the engine is known well enough to hold predictions against it, `state_age_ms` how old the news of
+    `presumed_p_met` what it was before it was corrected by how such chances came true, `model_known` whether the engine is known well enough to hold predictions against it, `state_age_ms` how old the news of
     its load is, `cached_tokens` what of the prompt need not be computed.
     """
 
@@ -51,6 +51,7 @@ class RouteShown(msgspec.Struct):
     predicted_tpot_ms: float | None
     p_met: float | None
     best_other_p_met: float | None
+    presumed_p_met: float | None
     correction: Correction
     model_known: bool
     state_age_ms: float | None

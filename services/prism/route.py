@@ -1,12 +1,12 @@
 """Which engine gets a request: filter the fleet, let a policy pick from what is left."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import repeat
 from types import MappingProxyType
 
 import msgspec
 
-from services.prism.calibration import UNCORRECTED, EngineErrors, Errors
+from services.prism.calibration import UNCORRECTED, Calibration, Errors
 from services.prism.dispatches import NO_LOAD, Load
 from services.prism.fleet import EngineView, Fleet, Pool
 from services.prism.foresighted import foresighted
@@ -39,6 +39,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """How probable it was that the request would meet all its targets there."""
     best_other_p_met: float | None = None
     """The same of the engine but this one where it was most probable; None where there was no other."""
+    presumed_p_met: float | None = None
+    """By which it was chosen, before it was corrected by how such chances have come true: doubt is a reason to spread requests."""
     correction: Errors = UNCORRECTED
     """The predictions are what was foreseen times its factors."""
     model_known: bool = True
@@ -62,7 +64,7 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     models_of_late: Collection[str] = (),
     policy: Policy = foresighted,
     cached_blocks: Mapping[str, int] = MappingProxyType({}),
-    errors_of: Callable[[tuple[str, ...]], EngineErrors] | None = None,
+    calibration: Calibration | None = None,
 ) -> Route:
     """The engine for this request.
 
@@ -74,7 +76,7 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
         models_of_late: of which engines were there not long ago, and may return.
         policy: what picks from the engines that may have it; with stale loads all pick alike.
         cached_blocks: by engine, how many of the prompt's first blocks it has.
-        errors_of: what is known of the predictions for these engines, which are corrected by it; None: nothing.
+        calibration: how predictions have come true, by which they are corrected; None: not at all.
 
     Raises:
         NotFound: no engine of the fleet has the model, or had it of late.
@@ -86,7 +88,7 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     if fleet.stale:
         return _least_outstanding(engines, of_engines, draw, fleet.now_s)
     cached_tokens = [ask.tokens_of(cached_blocks.get(name, 0)) for name in pool.names] if cached_blocks else ()
-    errors = None if errors_of is None else errors_of(pool.names)
+    errors = None if calibration is None else calibration.of_engines(pool.names)
     pick = policy(Question(pool, of_engines, ask, slo, draw, turn, fleet.now_s, cached_tokens, errors))
     if isinstance(pick, Refusal):
         raise _overloaded(pick)
@@ -96,13 +98,18 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
         reason=pick.reason,
         predicted_ttft_s=pick.ttft_s,
         predicted_tpot_s=pick.tpot_s,
-        p_met=pick.p_met,
-        best_other_p_met=pick.best_other_p_met,
+        p_met=_told(pick.p_met, calibration),
+        best_other_p_met=_told(pick.best_other_p_met, calibration),
+        presumed_p_met=pick.p_met,
         correction=pick.correction,
         model_known=engines[pick.place].health not in (ModelHealth.COLD, ModelHealth.WARMING),
         state_age_s=engines[pick.place].state_age_s(fleet.now_s),
         cached_tokens=cached_tokens[pick.place] if cached_tokens else 0,
     )
+
+
+def _told(p_met: float | None, calibration: Calibration | None) -> float | None:
+    return p_met if p_met is None or calibration is None else calibration.chances.corrected(p_met)
 
 
 class NotNow(Overloaded):

@@ -16,8 +16,7 @@ ASK = Ask(prompt_tokens=1000, output_tokens=100)
 
 def _routed(calibration: Calibration | None, slo: Slo, health: ModelHealth = ModelHealth.HEALTHY) -> Route:
     fleet = Fleet(pool=Pool.of((engine("a", health=health),)), age_s=0.0)
-    errors_of = None if calibration is None else calibration.of_engines
-    return choose(fleet, {}, ASK, slo, model=MODEL, draw=0.5, errors_of=errors_of)
+    return choose(fleet, {}, ASK, slo, model=MODEL, draw=0.5, calibration=calibration)
 
 
 def _calibration(ttft_ratios: tuple[float, ...], tpot_ratio: float = 1.0) -> Calibration:
