@@ -1,9 +1,11 @@
 """One HTTP/1.1 connection to an engine: a request at a time, its answer's body taken as it comes.
 
-What every chunk of every stream passes through: no timer is set for a chunk, and nothing is copied that came in one piece.
+What every chunk of every stream passes through: no timer is set for a chunk, no task is woken where it can be passed on at once,
+and nothing is copied that came in one piece.
 """
 
 import asyncio
+from collections.abc import Callable
 
 import httptools
 
@@ -11,6 +13,10 @@ from shared.errors import EngineFailed
 
 MOST_UNREAD_BYTES = 64 * 1024
 """More than that is left in the socket until the client has taken what is here."""
+
+
+Takes = Callable[[bytes], bool]
+"""Offered a piece of a body as it comes; whether it took it. Must not wait."""
 
 
 class ConnectionBroken(Exception):
@@ -40,6 +46,8 @@ class Connection(asyncio.Protocol):
         self._keeps_alive = False
         self._problem: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._takes: Takes | None = None
+        """There while somebody waits who has one."""
         self._waits_since_s = 0.0
         self._patience_s = 0.0
         self._watch: asyncio.TimerHandle | None = None
@@ -77,8 +85,11 @@ class Connection(asyncio.Protocol):
         while not self._has_head:
             await self._news()
 
-    async def body(self) -> bytes:
+    async def body(self, takes: Takes | None = None) -> bytes:
         """What has come of the body; empty at its end.
+
+        Args:
+            takes: is offered what comes while this waits; only what it does not take is given here.
 
         Raises:
             As `head`.
@@ -86,10 +97,13 @@ class Connection(asyncio.Protocol):
         while not self._unread:
             if self._complete:
                 return b""
-            await self._news()
-        body = self._unread[0] if len(self._unread) == 1 else b"".join(self._unread)
-        self._unread.clear()
-        self._unread_bytes = 0
+            self._takes = takes
+            try:
+                await self._news()
+            finally:
+                self._takes = None
+        body = self._all_unread()
+        self._forget_unread()
         if self._paused and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
@@ -116,6 +130,13 @@ class Connection(asyncio.Protocol):
         self.rest()
         if self._transport is not None:
             self._transport.abort()
+
+    def _all_unread(self) -> bytes:
+        return self._unread[0] if len(self._unread) == 1 else b"".join(self._unread)
+
+    def _forget_unread(self) -> None:
+        self._unread.clear()
+        self._unread_bytes = 0
 
     async def _news(self) -> None:
         if self._problem is not None:
@@ -168,6 +189,11 @@ class Connection(asyncio.Protocol):
             self._fail(ConnectionBroken(f"not HTTP: {error}"))
             self.abort()
             return
+        if self._takes is not None and self._unread and self._takes(self._all_unread()):
+            self._forget_unread()
+            self._waits_since_s = self._loop.time()
+            if not self._complete:
+                return
         if self._unread_bytes > MOST_UNREAD_BYTES and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()

@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from services.prism.account import ANSWERED, BROKEN, CLIENT_GONE, FAILED, REFUSED, Account, ms
+from services.prism.client_protocol import Client
 from services.prism.door import grant_of
 from services.prism.hindsight import Hindsight
 from services.prism.intake import Intake, take_in
@@ -26,7 +27,7 @@ log = structlog.get_logger()
 CLIENT_GONE_STATUS = 499
 
 
-Answers = Callable[[Intake, Account, Send], Coroutine[Any, Any, None]]
+Answers = Callable[[Intake, Account, Client], Coroutine[Any, Any, None]]
 """Answers a request, and says in its account what became of it."""
 
 
@@ -74,7 +75,7 @@ class Endpoint:
                 lengths=self._hindsight.lengths,
                 bytes_per_token=self._hindsight.bytes_per_token.of,
             )
-            await unless_client_leaves(receive, self._answer(intake, account, send))
+            await unless_client_leaves(receive, self._answer(intake, account, Client.of(scope, send)))
             outcome = self._outcome(account.status)
         except ClientGone:
             account.status, outcome = CLIENT_GONE_STATUS, CLIENT_GONE

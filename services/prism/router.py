@@ -13,9 +13,8 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from starlette.types import Send
-
 from services.prism.account import ANSWERED, Account, comment_of
+from services.prism.client_protocol import Client
 from services.prism.decisions import Decision, Decisions, Foretold
 from services.prism.dispatches import Dispatch
 from services.prism.hedging import hedged
@@ -79,7 +78,7 @@ class Router:
         self._hedge_share = hedge_share
         self._clock = clock
 
-    async def answer(self, intake: Intake, account: Account, send: Send) -> None:
+    async def answer(self, intake: Intake, account: Account, client: Client) -> None:
         """Answer a request, by another engine where one fails before it has given anything.
 
         Raises:
@@ -107,7 +106,7 @@ class Router:
                     account.first_byte_s = self._clock() - intake.arrived_at_s
                     account.status, account.is_stream = answer.status, answer.is_stream
                     headers = _client_headers(route, intake.slo, account)
-                    await relay(answer, headers, send, partial(self._ended, account, intake))
+                    await relay(answer, headers, client, partial(self._ended, account, intake))
                     return
             except EngineFull as refusal:
                 full.append(refusal)
