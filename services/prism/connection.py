@@ -158,12 +158,16 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def _watch_out(self, in_s: float) -> None:
+        at_s = self._loop.time() + in_s
         if self._watch is not None:
+            if self._watch.when() <= at_s:
+                return  # it comes before that, and looks on
             self._watch.cancel()
-        self._watch = self._loop.call_later(in_s, self._look)
+        self._watch = self._loop.call_at(at_s, self._look)
 
     def _look(self) -> None:
         """One timer an answer, which finds out when it is due whether the wait is as old as itself."""
+        self._watch = None
         waited_s = self._loop.time() - self._waits_since_s if self._waiter is not None else 0.0
         if waited_s < self._patience_s:
             self._watch_out(self._patience_s - waited_s)

@@ -226,17 +226,32 @@ class Router:
         Raises:
             EngineAway: the engine has left the pool meanwhile.
         """
-        beginning = asyncio.ensure_future(answer)
+        loop, stays, watching = asyncio.get_running_loop(), asyncio.timeout(None), set[asyncio.Task[None]]()
+
+        async def watch() -> None:
+            while await self._is_there(engine):
+                await asyncio.sleep(LOOK_AGAIN_S)
+            stays.reschedule(loop.time())  # its time is over
+
+        # Most answers begin before there is anything to watch.
+        later = loop.call_later(LOOK_AGAIN_S, lambda: watching.add(loop.create_task(watch())))
         try:
-            while not (await asyncio.wait((beginning,), timeout=LOOK_AGAIN_S))[0]:
-                fleet = await self._decisions.fleet.read()
-                if not fleet.stale and engine not in {view.state.engine for view in fleet.engines}:
-                    raise EngineAway("it has left the pool")
-            return beginning.result()
-        finally:
-            if not beginning.done():
-                beginning.cancel()
-                await asyncio.wait((beginning,))
+            async with stays:
+                try:
+                    return await answer
+                finally:
+                    later.cancel()
+                    for task in watching:
+                        task.cancel()
+        except TimeoutError:
+            if stays.expired():
+                raise EngineAway("it has left the pool") from None
+            raise
+
+    async def _is_there(self, engine: str) -> bool:
+        """Whether it is in the pool, as far as is known."""
+        fleet = await self._decisions.fleet.read()
+        return fleet.stale or engine in {view.state.engine for view in fleet.engines}
 
     def _learn_size(self, intake: Intake, answer: Answer) -> None:
         counted = answer.headers.get(names.PROMPT_TOKENS, "")
