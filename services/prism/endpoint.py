@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import structlog
-from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from services.prism.account import ANSWERED, BROKEN, CLIENT_GONE, FAILED, REFUSED, Account, ms
@@ -59,7 +58,7 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         arrived_at_s = time.monotonic()
-        headers = Headers(scope=scope)
+        headers = _by_name(scope)
         account = Account(request_id=request_id_of(headers))
         outcome = BROKEN
         try:
@@ -121,3 +120,8 @@ class Endpoint:
         if status < 400:
             return self._answered
         return REFUSED if status < 500 else FAILED
+
+
+def _by_name(scope: Scope) -> Mapping[str, str]:
+    """A request's headers; of several of one name the first, as Starlette has it, which looks through all of them each time."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}

@@ -38,7 +38,8 @@ class Hindsight:
         """A request has ended."""
         if outcome == ANSWERED:
             self._learn(account)
-        receipt = self.receipt(account, outcome, duration_s)
+        receipt = account.told if outcome == ANSWERED else None
+        receipt = receipt or self.receipt(account, outcome, duration_s)
         if receipt is not None:
             self._metrics.count(receipt)
             self._keep(receipt)

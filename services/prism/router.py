@@ -261,8 +261,10 @@ class Router:
     def _ended(self, account: Account, intake: Intake, ending: Ending) -> bytes:
         """Note how an answer ended; what a stream says of it."""
         account.ending, account.ended_s = ending, self._clock() - intake.arrived_at_s
-        receipt = self._hindsight.receipt(account, ANSWERED, account.ended_s)
-        return b"" if receipt is None else comment_of(receipt)
+        if not account.is_stream:
+            return b""
+        account.told = self._hindsight.receipt(account, ANSWERED, account.ended_s)
+        return b"" if account.told is None else comment_of(account.told)
 
     def _engine_headers(self, decision: Decision, intake: Intake) -> dict[str, str]:
         return {
