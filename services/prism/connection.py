@@ -5,6 +5,7 @@ and nothing is copied that came in one piece.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import httptools
@@ -40,7 +41,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._unread: list[bytes] = []
-        self._unread_bytes = 0
+        self.on_body = self._unread.append
+        """What the parser calls with each piece of the body."""
         self._paused = False
         self._has_head = self._complete = False
         self._keeps_alive = False
@@ -72,7 +74,7 @@ class Connection(asyncio.Protocol):
     def be_patient(self, patience_s: float) -> None:
         """Wait for the next bytes so long, from now on."""
         self._patience_s = patience_s
-        self._waits_since_s = self._loop.time()
+        self._waits_since_s = time.monotonic()
         self._watch_out(patience_s)
 
     async def head(self) -> None:
@@ -103,7 +105,7 @@ class Connection(asyncio.Protocol):
             finally:
                 self._takes = None
         body = self._all_unread()
-        self._forget_unread()
+        self._unread.clear()
         if self._paused and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
@@ -134,15 +136,11 @@ class Connection(asyncio.Protocol):
     def _all_unread(self) -> bytes:
         return self._unread[0] if len(self._unread) == 1 else b"".join(self._unread)
 
-    def _forget_unread(self) -> None:
-        self._unread.clear()
-        self._unread_bytes = 0
-
     async def _news(self) -> None:
         if self._problem is not None:
             raise self._problem
         self._waiter = self._loop.create_future()
-        self._waits_since_s = self._loop.time()
+        self._waits_since_s = time.monotonic()
         try:
             await self._waiter
         finally:
@@ -168,7 +166,7 @@ class Connection(asyncio.Protocol):
     def _look(self) -> None:
         """One timer an answer, which finds out when it is due whether the wait is as old as itself."""
         self._watch = None
-        waited_s = self._loop.time() - self._waits_since_s if self._waiter is not None else 0.0
+        waited_s = time.monotonic() - self._waits_since_s if self._waiter is not None else 0.0
         if waited_s < self._patience_s:
             self._watch_out(self._patience_s - waited_s)
         else:
@@ -194,11 +192,11 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         if self._takes is not None and self._unread and self._takes(self._all_unread()):
-            self._forget_unread()
-            self._waits_since_s = self._loop.time()
+            self._unread.clear()
+            self._waits_since_s = time.monotonic()
             if not self._complete:
                 return
-        if self._unread_bytes > MOST_UNREAD_BYTES and not self._paused and self._transport is not None:
+        if not self._paused and self._transport is not None and sum(map(len, self._unread)) > MOST_UNREAD_BYTES:
             self._paused = True
             self._transport.pause_reading()
         self._wake()
@@ -224,11 +222,6 @@ class Connection(asyncio.Protocol):
         assert self._parser is not None
         self.status = self._parser.get_status_code()
         self._has_head = self.status >= 200
-
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
-        self._unread.append(body)
-        self._unread_bytes += len(body)
 
     def on_message_complete(self) -> None:
         """The whole answer is here; one below 200 only says that another follows."""

@@ -58,10 +58,10 @@ class StreamBroken(EngineFailed):
 class _Stream:
     """One on its way to its client, before whose end mark stands what there is to say of it."""
 
-    __slots__ = ("_client", "_end", "_events", "_note_end")
+    __slots__ = ("_end", "_events", "_note_end", "_send", "_write")
 
     def __init__(self, client: Client, note_end: NoteEnd) -> None:
-        self._client = client
+        self._send, self._write = client
         self._note_end = note_end
         self._events, self._end = WholeEvents(), StreamEnd()
 
@@ -69,7 +69,7 @@ class _Stream:
         """Pass a chunk on at once, if there is nothing to wait for: most are whole events, and not the last."""
         if self._events.held or not chunk.endswith(EVENT_END) or chunk.endswith(STREAM_END):
             return False
-        if not self._client.write(chunk):
+        if not self._write(chunk):
             return False
         self._end.take(chunk)
         return True
@@ -81,13 +81,13 @@ class _Stream:
             return
         if self._end.take(whole):
             whole = b"".join((whole.removesuffix(STREAM_END), self._note_end(self._end.ending), STREAM_END))
-        await more(self._client.send, whole)
+        await more(self._send, whole)
 
     async def end(self) -> None:
         """All of it is here."""
         if not self._end.is_here:
             self._note_end(self._end.ending)  # without an end mark there is no place that is surely between events
-        await end(self._client.send, self._events.held)
+        await end(self._send, self._events.held)
 
 
 async def _relay_stream(answer: Answer, headers: Mapping[str, str], client: Client, note_end: NoteEnd) -> None:
