@@ -58,17 +58,23 @@ async def unless_client_leaves(receive: Receive, work: Coroutine[Any, Any, None]
     Raises:
         ClientGone: the client left first.
     """
-    working = asyncio.ensure_future(work)
-    tasks = (working, asyncio.ensure_future(_disconnected(receive)))
+    stays = asyncio.timeout(None)
+
+    async def watch() -> None:
+        await _disconnected(receive)
+        stays.reschedule(asyncio.get_running_loop().time())  # its time is over
+
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone
-        working.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        async with stays:
+            watching = asyncio.ensure_future(watch())
+            try:
+                await work
+            finally:
+                watching.cancel()
+    except TimeoutError:
+        if stays.expired():
+            raise ClientGone from None
+        raise
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -36,6 +36,8 @@ class Account(msgspec.Struct, kw_only=True):
     ended_s: float | None = None
     """When the end of the answer was here."""
     ending: Ending = Ending()
+    told: Receipt | None = None
+    """What its stream has said of it at its end."""
     status: int = 500
     """Until there is another."""
 

@@ -5,9 +5,9 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from starlette.types import Send
 
 from services.prism.account import Account
+from services.prism.client_protocol import Client
 from services.prism.intake import Intake
 from services.prism.route import Route
 from services.prism.router import Router
@@ -50,7 +50,7 @@ class Advice:
     def __init__(self, router: Router) -> None:
         self._router = router
 
-    async def route(self, intake: Intake, account: Account, send: Send) -> None:
+    async def route(self, intake: Intake, account: Account, client: Client) -> None:
         """`POST /v1/route`: the engine to ask, and the headers that the request must go there with.
 
         Raises:
@@ -58,9 +58,9 @@ class Advice:
         """
         route, headers = await self._router.hand_out(intake, account)
         sent_on = {name: value for name, value in headers.items() if name not in _OF_A_HOP}
-        await _say(send, account, {**shown(route), "path": intake.path, "headers": sent_on})
+        await _say(client, account, {**shown(route), "path": intake.path, "headers": sent_on})
 
-    async def quote(self, intake: Intake, account: Account, send: Send) -> None:
+    async def quote(self, intake: Intake, account: Account, client: Client) -> None:
         """`POST /v1/slo/quote`: what the request would be promised now, and of each engine what is foreseen there.
 
         Raises:
@@ -74,7 +74,7 @@ class Advice:
             **_outlook(foretold.choice),
             "engines": [{"engine": engine, **_outlook(outlook)} for engine, outlook in foretold.engines.items()],
         }
-        await _say(send, account, answer)
+        await _say(client, account, answer)
 
 
 def _outlook(outlook: Route | ApiError) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def _ms(value_s: float | None) -> float | None:
     return None if value_s is None else round(value_s * 1e3, 3)
 
 
-async def _say(send: Send, account: Account, answer: Mapping[str, Any]) -> None:
+async def _say(client: Client, account: Account, answer: Mapping[str, Any]) -> None:
     account.status = HTTPStatus.OK
     body = msgspec.json.encode({**answer, "route_ms": _ms(account.route_s)})
-    await respond(send, account.status, body, {REQUEST_ID: account.request_id})
+    await respond(client.send, account.status, body, {REQUEST_ID: account.request_id})

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.prism.account import ANSWERED
 from services.prism.advice import Advice, decode_either
@@ -47,6 +48,23 @@ TELLS_OF_TEXT = "prefix_changes"
 """Who knew a text could tell by it that somebody has asked with it."""
 
 
+class Shortcut:
+    """ASGI, before the framework's routing, which takes about 0.1 ms of processor time a request.
+
+    Args:
+        endpoints: that are asked by POST, by path; everything else goes on.
+    """
+
+    def __init__(self, app: ASGIApp, endpoints: Mapping[str, ASGIApp]) -> None:
+        self._app = app
+        self._endpoints = endpoints
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_asked = scope["type"] == "http" and scope["method"] == "POST"
+        endpoint = self._endpoints.get(scope["path"]) if is_asked else None
+        await (endpoint or self._app)(scope, receive, send)
+
+
 def create_app(  # noqa: PLR0913 - its parts, and what bounds them
     router: Router,
     fleet: ReadsFleet,
@@ -65,16 +83,15 @@ def create_app(  # noqa: PLR0913 - its parts, and what bounds them
         guard: who asks clients for their keys; None where anyone may come.
     """
     app = FastAPI(title="prism", docs_url=None, redoc_url=None, openapi_url=None)
-    if guard is not None:
-        app.add_middleware(Door, guard=guard, metrics=metrics)
     advice = Advice(router)
+    endpoints: dict[str, ASGIApp] = {}
     for path, decode, answer, answered in (
         (CHAT_PATH, decode_chat, router.answer, ANSWERED),
         (COMPLETIONS_PATH, decode_completion, router.answer, ANSWERED),
         (ROUTE_PATH, decode_either, advice.route, "routed"),
         (QUOTE_PATH, decode_either, advice.quote, "quoted"),
     ):
-        endpoint = Endpoint(
+        endpoints[path] = endpoint = Endpoint(
             answer,
             decode,
             metrics,
@@ -83,7 +100,10 @@ def create_app(  # noqa: PLR0913 - its parts, and what bounds them
             most_body_bytes=most_body_bytes,
             answered=answered,
         )
-        app.router.routes.append(Route(path, endpoint, methods=["POST"]))
+        app.router.routes.append(Route(path, endpoint, methods=["POST"]))  # of it, who asks otherwise is told
+    app.add_middleware(Shortcut, endpoints=endpoints)
+    if guard is not None:
+        app.add_middleware(Door, guard=guard, metrics=metrics)  # the last that is added comes first
 
     @app.get("/v1/models")
     async def models(request: Request) -> Response:

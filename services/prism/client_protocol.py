@@ -1,11 +1,17 @@
 """Uvicorn's protocol with bounds: to what it takes as a request's head, since nobody has been asked for a key before that is here;
 and to how long a client may take nothing of its answer, since an engine is held for it so long.
+
+And with a short way for the pieces of a stream, which need not wait for a task: ASGI's `send` has to be awaited.
 """
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
+from typing import NamedTuple, Self
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from shared.asgi import JSON
 from shared.errors import BadRequest
@@ -13,6 +19,25 @@ from shared.errors import BadRequest
 MOST_HEAD_BYTES = 64 * 1024
 """Request line and headers together; likewise what is no body between two pieces of one, and behind the last. Where other things
 end in the same piece of so many bytes the rest of that is not counted: there it may be twice as much."""
+
+
+_SHORT_WAY = "synergy.short-way"
+"""Among the extensions of a scope."""
+
+
+class Client(NamedTuple):
+    """Whom an answer is for."""
+
+    send: Send
+    """ASGI's."""
+    write: Callable[[bytes], bool]
+    """Writes a piece of a body that has begun and goes on, at once; false where only `send` can, as it waits for the client."""
+
+    @classmethod
+    def of(cls, scope: Scope, send: Send) -> Self:
+        """Of a request; any server will do, if need be without the short way."""
+        short_way = scope.get("extensions", {}).get(_SHORT_WAY, {})
+        return cls(send, short_way.get("write", lambda _piece: False))
 
 
 class ClientProtocol(HttpToolsProtocol):
@@ -69,6 +94,7 @@ class ClientProtocol(HttpToolsProtocol):
         self._await_no_head()
         self._head_bytes = 0
         super().on_headers_complete()
+        self.scope["extensions"] = {_SHORT_WAY: {"write": partial(_written, self.cycle)}}
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body, which is bounded where it is read."""
@@ -142,3 +168,12 @@ class ClientProtocol(HttpToolsProtocol):
             )
             self.transport.write("\r\n".join(lines).encode("ascii") + body)
         self.transport.close()
+
+
+def _written(cycle: RequestResponseCycle, piece: bytes) -> bool:
+    """What the cycle's own `send` does with a piece in the middle of a body, where it would not wait."""
+    transport = cycle.transport
+    if cycle.flow.write_paused or transport.is_closing() or cycle.response_complete or not cycle.chunked_encoding:
+        return False
+    transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+    return True

@@ -1,9 +1,12 @@
 """One HTTP/1.1 connection to an engine: a request at a time, its answer's body taken as it comes.
 
-What every chunk of every stream passes through: no timer is set for a chunk, and nothing is copied that came in one piece.
+What every chunk of every stream passes through: no timer is set for a chunk, no task is woken where it can be passed on at once,
+and nothing is copied that came in one piece.
 """
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import cast
 
 import httptools
@@ -12,6 +15,10 @@ from shared.errors import EngineFailed
 
 MOST_UNREAD_BYTES = 64 * 1024
 """More than that is left in the socket until the client has taken what is here."""
+
+
+Takes = Callable[[bytes], bool]
+"""Offered a piece of a body as it comes; whether it took it. Must not wait."""
 
 
 class ConnectionBroken(Exception):
@@ -35,12 +42,15 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._unread: list[bytes] = []
-        self._unread_bytes = 0
+        self.on_body = self._unread.append
+        """What the parser calls with each piece of the body."""
         self._paused = False
         self._has_head = self._complete = False
         self._keeps_alive = False
         self._problem: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._takes: Takes | None = None
+        """There while somebody waits who has one."""
         self._waits_since_s = 0.0
         self._patience_s = 0.0
         self._watch: asyncio.TimerHandle | None = None
@@ -65,7 +75,7 @@ class Connection(asyncio.Protocol):
     def be_patient(self, patience_s: float) -> None:
         """Wait for the next bytes so long, from now on."""
         self._patience_s = patience_s
-        self._waits_since_s = self._loop.time()
+        self._waits_since_s = time.monotonic()
         self._watch_out(patience_s)
 
     async def head(self) -> None:
@@ -78,8 +88,11 @@ class Connection(asyncio.Protocol):
         while not self._has_head:
             await self._news()
 
-    async def body(self) -> bytes:
+    async def body(self, takes: Takes | None = None) -> bytes:
         """What has come of the body; empty at its end.
+
+        Args:
+            takes: is offered what comes while this waits; only what it does not take is given here.
 
         Raises:
             As `head`.
@@ -87,10 +100,13 @@ class Connection(asyncio.Protocol):
         while not self._unread:
             if self._complete:
                 return b""
-            await self._news()
-        body = self._unread[0] if len(self._unread) == 1 else b"".join(self._unread)
+            self._takes = takes
+            try:
+                await self._news()
+            finally:
+                self._takes = None
+        body = self._all_unread()
         self._unread.clear()
-        self._unread_bytes = 0
         if self._paused and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
@@ -118,11 +134,14 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def _all_unread(self) -> bytes:
+        return self._unread[0] if len(self._unread) == 1 else b"".join(self._unread)
+
     async def _news(self) -> None:
         if self._problem is not None:
             raise self._problem
         self._waiter = self._loop.create_future()
-        self._waits_since_s = self._loop.time()
+        self._waits_since_s = time.monotonic()
         try:
             await self._waiter
         finally:
@@ -138,13 +157,17 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def _watch_out(self, in_s: float) -> None:
+        at_s = self._loop.time() + in_s
         if self._watch is not None:
+            if self._watch.when() <= at_s:
+                return  # it comes before that, and looks on
             self._watch.cancel()
-        self._watch = self._loop.call_later(in_s, self._look)
+        self._watch = self._loop.call_at(at_s, self._look)
 
     def _look(self) -> None:
         """One timer an answer, which finds out when it is due whether the wait is as old as itself."""
-        waited_s = self._loop.time() - self._waits_since_s if self._waiter is not None else 0.0
+        self._watch = None
+        waited_s = time.monotonic() - self._waits_since_s if self._waiter is not None else 0.0
         if waited_s < self._patience_s:
             self._watch_out(self._patience_s - waited_s)
         else:
@@ -168,7 +191,12 @@ class Connection(asyncio.Protocol):
             self._fail(ConnectionBroken(f"not HTTP: {error}"))
             self.abort()
             return
-        if self._unread_bytes > MOST_UNREAD_BYTES and not self._paused and self._transport is not None:
+        if self._takes is not None and self._unread and self._takes(self._all_unread()):
+            self._unread.clear()
+            self._waits_since_s = time.monotonic()
+            if not self._complete:
+                return
+        if not self._paused and self._transport is not None and sum(map(len, self._unread)) > MOST_UNREAD_BYTES:
             self._paused = True
             self._transport.pause_reading()
         self._wake()
@@ -194,11 +222,6 @@ class Connection(asyncio.Protocol):
         assert self._parser is not None
         self.status = self._parser.get_status_code()
         self._has_head = self.status >= 200
-
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
-        self._unread.append(body)
-        self._unread_bytes += len(body)
 
     def on_message_complete(self) -> None:
         """The whole answer is here; one below 200 only says that another follows."""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import structlog
-from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from services.prism.account import ANSWERED, BROKEN, CLIENT_GONE, FAILED, REFUSED, Account, ms
+from services.prism.client_protocol import Client
 from services.prism.door import grant_of
 from services.prism.hindsight import Hindsight
 from services.prism.intake import Intake, take_in
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 CLIENT_GONE_STATUS = 499
 
 
-Answers = Callable[[Intake, Account, Send], Coroutine[Any, Any, None]]
+Answers = Callable[[Intake, Account, Client], Coroutine[Any, Any, None]]
 """Answers a request, and says in its account what became of it."""
 
 
@@ -58,7 +58,7 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         arrived_at_s = time.monotonic()
-        headers = Headers(scope=scope)
+        headers = _by_name(scope)
         account = Account(request_id=request_id_of(headers))
         outcome = BROKEN
         try:
@@ -74,7 +74,7 @@ class Endpoint:
                 lengths=self._hindsight.lengths,
                 bytes_per_token=self._hindsight.bytes_per_token.of,
             )
-            await unless_client_leaves(receive, self._answer(intake, account, send))
+            await unless_client_leaves(receive, self._answer(intake, account, Client.of(scope, send)))
             outcome = self._outcome(account.status)
         except ClientGone:
             account.status, outcome = CLIENT_GONE_STATUS, CLIENT_GONE
@@ -120,3 +120,8 @@ class Endpoint:
         if status < 400:
             return self._answered
         return REFUSED if status < 500 else FAILED
+
+
+def _by_name(scope: Scope) -> Mapping[str, str]:
+    """A request's headers; of several of one name the first, as Starlette has it, which looks through all of them each time."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}

@@ -36,7 +36,8 @@ class Hindsight:
 
     def take(self, account: Account, outcome: str, duration_s: float) -> None:
         """A request has ended."""
-        receipt = self.receipt(account, outcome, duration_s)
+        receipt = account.told if outcome == ANSWERED else None
+        receipt = receipt or self.receipt(account, outcome, duration_s)
         if outcome == ANSWERED:
             self._learn(account, None if receipt is None else receipt.met)
         if receipt is not None:

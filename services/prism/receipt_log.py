@@ -19,7 +19,13 @@ log = structlog.get_logger()
 
 FIELD = "receipt"
 """Of a stream's entry."""
-GATHER_S = 0.05
+KEEP = f"""
+for number = 2, #ARGV do
+  redis.call("XADD", "{RECEIPTS_STREAM_KEY}", "MAXLEN", "~", ARGV[1], "*", "{FIELD}", ARGV[number])
+end
+"""
+"""In one call, which has one answer: of ten its client makes them in two fifths of the time."""
+GATHER_S = 0.2
 MOST_A_BATCH = 64
 """Packing as many takes about a millisecond, for which requests wait."""
 MOST_BUFFERED = 10_000
@@ -45,7 +51,7 @@ class ReceiptLog:
             retry=Retry(NoBackoff(), 0),
         )
         self._most_kept = most_kept
-        self._place = (RECEIPTS_STREAM_KEY, "MAXLEN", "~", most_kept, "*", FIELD)
+        self._keep = self._redis.register_script(KEEP)
         self._note_dropped = note_dropped
         self._buffer: deque[Receipt] = deque()
         self._waiting = asyncio.Event()
@@ -87,10 +93,7 @@ class ReceiptLog:
 
     async def _write(self, batch: list[Receipt]) -> None:
         try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for receipt in batch:
-                    pipeline.execute_command("XADD", *self._place, encode(receipt))
-                await pipeline.execute()
+            await self._keep(args=[self._most_kept, *map(encode, batch)])
         except (redis.exceptions.RedisError, OSError) as error:
             if not self._is_away:
                 log.warning("redis is away; receipts are dropped", problem=str(error))

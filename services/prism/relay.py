@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
+from services.prism.client_protocol import Client
 from services.prism.stream_end import EVENT_END, STREAM_END, Ending, StreamEnd, ending_of
 from services.prism.upstream import Answer
-from shared.asgi import Send, end, end_with_error, more, respond, start
+from shared.asgi import end, end_with_error, more, respond, start
 from shared.errors import EngineFailed
 
 MOST_HELD_BYTES = 64 * 1024
@@ -34,7 +35,7 @@ NoteEnd = Callable[[Ending], bytes]
 """Told how an answer ended as soon as its end is here; what it gives back goes into a stream before its end mark."""
 
 
-async def relay(answer: Answer, headers: Mapping[str, str], send: Send, note_end: NoteEnd) -> None:
+async def relay(answer: Answer, headers: Mapping[str, str], client: Client, note_end: NoteEnd) -> None:
     """Pass an answer on to the client; `headers` go before the engine's own.
 
     Raises:
@@ -43,40 +44,64 @@ async def relay(answer: Answer, headers: Mapping[str, str], send: Send, note_end
     """
     headers = {**answer.headers, **headers}
     if answer.is_stream:
-        await _relay_stream(answer, headers, send, note_end)
+        await _relay_stream(answer, headers, client, note_end)
     else:
         body = b"".join([answer.first, *[chunk async for chunk in answer.rest()]])
         note_end(ending_of(body))
-        await respond(send, answer.status, body, headers)
+        await respond(client.send, answer.status, body, headers)
 
 
 class StreamBroken(EngineFailed):
     """The engine failed in the middle of a stream; an event has said so to the client."""
 
 
-async def _relay_stream(answer: Answer, headers: Mapping[str, str], send: Send, note_end: NoteEnd) -> None:
-    events, stream_end = WholeEvents(), StreamEnd()
+class _Stream:
+    """One on its way to its client, before whose end mark stands what there is to say of it."""
 
-    def passed_on(whole: bytes) -> bytes:
-        """The events, before the end mark with what there is to say of them."""
-        if not stream_end.take(whole):
-            return whole
-        return b"".join((whole.removesuffix(STREAM_END), note_end(stream_end.ending), STREAM_END))
+    __slots__ = ("_end", "_events", "_note_end", "_send", "_write")
 
-    await start(send, answer.status, headers)
+    def __init__(self, client: Client, note_end: NoteEnd) -> None:
+        self._send, self._write = client
+        self._note_end = note_end
+        self._events, self._end = WholeEvents(), StreamEnd()
+
+    def write(self, chunk: bytes) -> bool:
+        """Pass a chunk on at once, if there is nothing to wait for: most are whole events, and not the last."""
+        if self._events.held or not chunk.endswith(EVENT_END) or chunk.endswith(STREAM_END):
+            return False
+        if not self._write(chunk):
+            return False
+        self._end.take(chunk)
+        return True
+
+    async def send(self, chunk: bytes) -> None:
+        """Pass on what of it can be, as soon as the client takes it."""
+        whole = self._events.take(chunk)
+        if not whole:
+            return
+        if self._end.take(whole):
+            whole = b"".join((whole.removesuffix(STREAM_END), self._note_end(self._end.ending), STREAM_END))
+        await more(self._send, whole)
+
+    async def end(self) -> None:
+        """All of it is here."""
+        if not self._end.is_here:
+            self._note_end(self._end.ending)  # without an end mark there is no place that is surely between events
+        await end(self._send, self._events.held)
+
+
+async def _relay_stream(answer: Answer, headers: Mapping[str, str], client: Client, note_end: NoteEnd) -> None:
+    stream = _Stream(client, note_end)
+    await start(client.send, answer.status, headers)
     try:
-        if whole := events.take(answer.first):
-            await more(send, passed_on(whole))
-        async for chunk in answer.rest():
-            if whole := events.take(chunk):
-                await more(send, passed_on(whole))
+        await stream.send(answer.first)
+        async for chunk in answer.rest(stream.write):
+            await stream.send(chunk)
     except EngineFailed as error:
-        await end_with_error(send, error)
+        await end_with_error(client.send, error)
         raise StreamBroken(error.message) from error
     except asyncio.CancelledError:
         # The router is leaving; a client that has left itself takes no harm from it.
-        await end_with_error(send, EngineFailed("the router is shutting down"))
+        await end_with_error(client.send, EngineFailed("the router is shutting down"))
         raise
-    if not stream_end.is_here:
-        note_end(stream_end.ending)  # without an end mark there is no place that is surely between events
-    await end(send, events.held)
+    await stream.end()

@@ -13,9 +13,8 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from starlette.types import Send
-
 from services.prism.account import ANSWERED, Account, comment_of
+from services.prism.client_protocol import Client
 from services.prism.decisions import Decision, Decisions, Foretold
 from services.prism.dispatches import Dispatch
 from services.prism.hedging import hedged
@@ -79,7 +78,7 @@ class Router:
         self._hedge_share = hedge_share
         self._clock = clock
 
-    async def answer(self, intake: Intake, account: Account, send: Send) -> None:
+    async def answer(self, intake: Intake, account: Account, client: Client) -> None:
         """Answer a request, by another engine where one fails before it has given anything.
 
         Raises:
@@ -107,7 +106,7 @@ class Router:
                     account.first_byte_s = self._clock() - intake.arrived_at_s
                     account.status, account.is_stream = answer.status, answer.is_stream
                     headers = _client_headers(route, intake.slo, account)
-                    await relay(answer, headers, send, partial(self._ended, account, intake))
+                    await relay(answer, headers, client, partial(self._ended, account, intake))
                     return
             except EngineFull as refusal:
                 full.append(refusal)
@@ -227,17 +226,32 @@ class Router:
         Raises:
             EngineAway: the engine has left the pool meanwhile.
         """
-        beginning = asyncio.ensure_future(answer)
+        loop, stays, watching = asyncio.get_running_loop(), asyncio.timeout(None), set[asyncio.Task[None]]()
+
+        async def watch() -> None:
+            while await self._is_there(engine):
+                await asyncio.sleep(POOL_CHECKED_EVERY_S)
+            stays.reschedule(loop.time())  # its time is over
+
+        # Most answers begin before there is anything to watch.
+        later = loop.call_later(POOL_CHECKED_EVERY_S, lambda: watching.add(loop.create_task(watch())))
         try:
-            while not (await asyncio.wait((beginning,), timeout=POOL_CHECKED_EVERY_S))[0]:
-                fleet = await self._decisions.fleet.read()
-                if not fleet.stale and engine not in {view.state.engine for view in fleet.engines}:
-                    raise EngineAway("it has left the pool")
-            return beginning.result()
-        finally:
-            if not beginning.done():
-                beginning.cancel()
-                await asyncio.wait((beginning,))
+            async with stays:
+                try:
+                    return await answer
+                finally:
+                    later.cancel()
+                    for task in watching:
+                        task.cancel()
+        except TimeoutError:
+            if stays.expired():
+                raise EngineAway("it has left the pool") from None
+            raise
+
+    async def _is_there(self, engine: str) -> bool:
+        """Whether it is in the pool, as far as is known."""
+        fleet = await self._decisions.fleet.read()
+        return fleet.stale or fleet.pool.view_of(engine) is not None
 
     def _learn_size(self, intake: Intake, answer: Answer) -> None:
         counted = answer.headers.get(names.PROMPT_TOKENS, "")
@@ -247,8 +261,10 @@ class Router:
     def _ended(self, account: Account, intake: Intake, ending: Ending) -> bytes:
         """Note how an answer ended; what a stream says of it."""
         account.ending, account.ended_s = ending, self._clock() - intake.arrived_at_s
-        receipt = self._hindsight.receipt(account, ANSWERED, account.ended_s)
-        return b"" if receipt is None else comment_of(receipt)
+        if not account.is_stream:
+            return b""
+        account.told = self._hindsight.receipt(account, ANSWERED, account.ended_s)
+        return b"" if account.told is None else comment_of(account.told)
 
     def _engine_headers(self, decision: Decision, intake: Intake) -> dict[str, str]:
         return {

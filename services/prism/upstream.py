@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
-from services.prism.connection import Connection, ConnectionBroken
+from services.prism.connection import Connection, ConnectionBroken, Takes
 from services.prism.route import RETRY_AFTER_S
 from shared.errors import EngineFailed
 from shared.headers import RETRY_AFTER_MS
@@ -95,14 +95,17 @@ class Answer:
         self.first = first
         self._connection = connection
 
-    async def rest(self) -> AsyncIterator[bytes]:
+    async def rest(self, takes: Takes | None = None) -> AsyncIterator[bytes]:
         """The bytes after `first` as they come; what has piled up comes in one piece.
+
+        Args:
+            takes: is offered each piece as soon as it is here, while the next is waited for; what it takes is not given here.
 
         Raises:
             EngineFailed: the engine broke off, or was silent for too long.
         """
         try:
-            while chunk := await self._connection.body():
+            while chunk := await self._connection.body(takes):
                 yield chunk
         except ConnectionBroken as error:
             raise EngineFailed("the engine broke off while answering") from error

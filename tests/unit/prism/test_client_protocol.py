@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from services.prism.client_protocol import MOST_HEAD_BYTES, ClientProtocol
-from shared.asgi import read_body, respond
+from services.prism.client_protocol import MOST_HEAD_BYTES, Client, ClientProtocol
+from shared.asgi import end, more, read_body, respond, start
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 MOST_BODY_BYTES = 2**21
@@ -29,15 +29,21 @@ def protocol() -> type[ClientProtocol]:
     return ClientProtocol
 
 
-@pytest.fixture
-async def connection(protocol: type[ClientProtocol]) -> AsyncIterator[Connection]:
-    config = uvicorn.Config(count, lifespan="off", log_config=None, timeout_keep_alive=KEEP_ALIVE_S)
+@contextlib.asynccontextmanager
+async def connected(application: ASGIApp, protocol: type[ClientProtocol] = ClientProtocol) -> AsyncIterator[Connection]:
+    config = uvicorn.Config(application, lifespan="off", log_config=None, timeout_keep_alive=KEEP_ALIVE_S)
     state = ServerState()
     server = await asyncio.get_running_loop().create_server(lambda: protocol(config, state, {}), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     yield reader, writer
     writer.close()
     server.close()
+
+
+@pytest.fixture
+async def connection(protocol: type[ClientProtocol]) -> AsyncIterator[Connection]:
+    async with connected(count, protocol) as connection:
+        yield connection
 
 
 def head(num_bytes: int, *headers: bytes) -> bytes:
@@ -193,3 +199,56 @@ async def test_nobody_looks_once_the_client_has_taken_most_of_it() -> None:
     for _ in range(3):
         await asyncio.sleep(0)
     assert not transport.aborted.is_set()
+
+
+async def test_pieces_are_written_at_once_only_within_a_body() -> None:
+    written: list[bool] = []
+
+    async def stream(scope: Scope, _receive: Receive, send: Send) -> None:
+        client = Client.of(scope, send)
+        written.append(client.write(b"too early"))
+        await start(client.send, 200, {})
+        await more(client.send, b"one ")
+        written.append(client.write(b"two "))
+        await more(client.send, b"three ")
+        written.append(client.write(b"four "))
+        await end(client.send, b"five")
+        written.append(client.write(b"too late"))
+
+    async with connected(stream) as (reader, writer):
+        writer.write(BEGINNING + END)
+        await asyncio.wait_for(reader.readuntil(END), 5)
+        body = await asyncio.wait_for(reader.readuntil(b"0" + END), 5)
+    assert b"".join(body.split(b"\r\n")[1:-3:2]) == b"one two three four five"
+    assert written == [False, True, True, False]
+
+
+async def test_nothing_is_written_at_once_to_a_client_that_takes_nothing_or_has_left() -> None:
+    most_pieces = 10_000
+    done: asyncio.Future[tuple[int, bool]] = asyncio.get_running_loop().create_future()
+
+    async def flood(scope: Scope, receive: Receive, send: Send) -> None:
+        client = Client.of(scope, send)
+        await read_body({}, receive, MOST_BODY_BYTES)
+        await start(client.send, 200, {})
+        pieces = 0
+        while pieces < most_pieces and client.write(b"x" * 65_536):
+            pieces += 1
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        done.set_result((pieces, client.write(b"more")))
+
+    async with connected(flood) as (_, writer):
+        writer.write(BEGINNING + END)
+        await asyncio.sleep(0)
+        writer.close()
+        pieces, is_written = await asyncio.wait_for(done, 5)
+    assert pieces < most_pieces
+    assert not is_written
+
+
+async def test_a_server_without_the_short_way_writes_nothing_at_once() -> None:
+    async def send(_message: object) -> None:
+        raise AssertionError
+
+    assert not Client.of({"type": "http"}, send).write(b"a piece")

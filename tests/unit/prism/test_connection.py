@@ -132,3 +132,52 @@ async def test_an_engine_whose_client_takes_nothing_is_not_called_silent_and_not
             return written > before
 
         await eventually(is_read_on)
+
+
+async def test_what_is_taken_as_it_comes_is_not_given_and_nothing_is_lost() -> None:
+    pieces = [b"%d " % number for number in range(100)]
+    came: list[bytes] = []
+
+    def takes(piece: bytes) -> bool:
+        """Of three, two."""
+        if len(came) % 3 == 2:
+            return False
+        came.append(piece)
+        return True
+
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % sum(map(len, pieces))
+    async with connected(says(head, *pieces)) as connection:
+        connection.send(b"a request", PATIENCE_S)
+        await connection.head()
+        while given := await connection.body(takes):
+            came.append(given)
+        assert connection.reusable
+    assert b"".join(came) == b"".join(pieces)
+
+
+async def test_an_engine_whose_pieces_are_all_taken_as_they_come_is_heard_until_it_is_silent() -> None:
+    taken: list[bytes] = []
+
+    def takes(piece: bytes) -> bool:
+        taken.append(piece)
+        return True
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1024)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        for _ in range(10):
+            writer.write(b"x")
+            await asyncio.sleep(0.05)
+        await reader.read()
+        writer.close()
+
+    async def read_on(connection: Connection) -> None:
+        while given := await connection.body(takes):
+            taken.append(given)
+
+    async with connected(drip) as connection:
+        connection.send(b"a request", patience_s=0.2)
+        await connection.head()
+        with pytest.raises(EngineFailed, match="silent for too long"):
+            await asyncio.wait_for(read_on(connection), 5)
+    assert b"".join(taken) == b"x" * 10

@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from services.prism.account import Account
+from services.prism.client_protocol import Client
 from services.prism.endpoint import Endpoint
 from services.prism.hindsight import Hindsight
 from services.prism.intake import Intake
 from services.prism.metrics import Metrics
 from shared.api import decode_completion
-from shared.asgi import Send, start
+from shared.asgi import start
 from shared.receipt import Receipt
 from tests.unit.prism.builders import MODEL
 
@@ -48,11 +49,11 @@ class Exchange:
     async def _send(self, message: Any) -> None:
         self.sent.append(message)
 
-    async def _answer(self, _: Intake, account: Account, send: Send) -> None:
+    async def _answer(self, _: Intake, account: Account, client: Client) -> None:
         if self._has_begun:
             account.status, account.is_stream, account.first_byte_s = 200, self._is_stream, 0.1
         if self._is_stream and self._has_begun:
-            await start(send, 200, {})
+            await start(client.send, 200, {})
         self._under_way.set()
         await asyncio.Event().wait()
 
