@@ -179,6 +179,8 @@ async def _deciding(engines: int, policy: Policy) -> AsyncIterator[_Desk]:
             async with asyncio.timeout(ALL_THERE_WITHIN_S):
                 while not _is_there(await fleet.read(), engines):
                     await asyncio.sleep(0.05)
+            gc.collect()
+            gc.freeze()  # as prism does once it has started
             made = Decisions(fleet, dispatches, metrics, reservations=reservations, policy=policy)
             yield _Desk(made, random.Random(0))  # noqa: S311 - sizes, not secrets
         finally:
@@ -293,7 +295,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.announce:
         announce(options.announce, options.engines)
-    gc.disable()  # a pause of this process would be taken for one of a decision
     write_report(msgspec.structs.asdict(uvloop.run(decisions(options.duration))), options.report)
     return 0
 

@@ -20,7 +20,6 @@ from services.prism.decisions import Decisions
 from services.prism.dispatches import Dispatches
 from services.prism.door import FindsKeys, Guard, KeyRing
 from services.prism.forecasts import FleetReader
-from services.prism.foresee import compile_foresight
 from services.prism.hindsight import Hindsight
 from services.prism.key_file import KeyFile
 from services.prism.key_store import KeyStore
@@ -31,6 +30,7 @@ from services.prism.prefix_reader import PrefixReader
 from services.prism.rate_limits import RateLimits
 from services.prism.rate_sharing import RateSharing
 from services.prism.receipt_log import ReceiptLog
+from services.prism.rehearsal import rehearse
 from services.prism.reservations import Reservations
 from services.prism.retry_budget import RetryBudget
 from services.prism.router import Router
@@ -176,7 +176,7 @@ async def main() -> None:
     """The entry point."""
     settings = load(PrismSettings)
     configure_logs("prism", settings.log_level)
-    compile_foresight()
+    rehearse()
     log.info("starting", host=settings.host, port=settings.port, replica=settings.replica)
     gc.collect()
     gc.freeze()  # what is imported stays: the garbage collector would look at all of it now and then, and requests wait 0.1 s

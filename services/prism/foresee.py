@@ -19,15 +19,13 @@ from services.prism.chances import TTFT_DEVIATION, Targets, p_met, told
 from services.prism.compiled import compiled
 from services.prism.dispatches import Load
 from services.prism.due_order import arrivals_of, due_share, queue_of
-from services.prism.engine_row import Array, Rows, row_of, rows_of
+from services.prism.engine_row import Array, Rows
 from services.prism.pace import least_prefill_s, pace_of, per_token_s, within
 from services.prism.pending import NOTHING
 from services.prism.prompt_size import Ask
 from services.prism.speeds import REFERENCE_PROMPT_TOKENS
-from shared.engine_state import DUE_INTERVALS, EngineState
-from shared.forecast import ModelHealth
+from shared.engine_state import DUE_INTERVALS
 from shared.slo import Slo
-from shared.steptime import PRIOR
 
 REFERENCE_TTFT_S = 10.0
 REFERENCE_TPOT_S = 0.2
@@ -126,28 +124,6 @@ def foresee(
     return Foreseen(*foreseen)
 
 
-def compile_foresight() -> None:
-    """Foresee for nobody, so that no request waits while all this is compiled: seconds, once after each installation."""
-    nobody = row_of(_NO_ENGINE, PRIOR, ModelHealth.COLD, 0.0)
-    foresee(rows_of([nobody]), (), Ask(prompt_tokens=1, output_tokens=1), Slo(), 0.0)
-
-
-_NO_ENGINE = EngineState(
-    engine="",
-    url="",
-    model="",
-    executor="",
-    hardware_class="",
-    emulated=False,
-    announced_at_s=0.0,
-    max_context_tokens=1,
-    max_running=1,
-    step_tokens=1,
-    step_target_ms=1.0,
-    kv_blocks_total=1,
-    kv_block_tokens=1,
-    kv_blocks_free=1,
-)
 _NO_ERRORS = EngineErrors(*(np.empty(0) for _ in EngineErrors._fields))
 
 

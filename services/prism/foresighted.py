@@ -1,5 +1,7 @@
 """Our policy: the engine where the fewest promises are expected to be broken, as foreseen for each of them. Pure."""
 
+import math
+
 import numpy as np
 
 from services.prism.calibration import Errors
@@ -41,12 +43,14 @@ def foresighted(question: Question) -> Pick | Refusal:
         question.cached_tokens,
         question.errors,
     )
-    if _is_better_refused(question, foreseen):
+    slo = question.slo
+    costs, least, most_gained = _weigh(
+        foreseen, min(slo.first_token_s, REFERENCE_TTFT_S), slo.tpot_s or REFERENCE_TPOT_S
+    )
+    if _is_better_refused(question, most_gained):
         retry_after_s = float(np.clip(foreseen.backlog_s.min(), LEAST_RETRY_S, MOST_RETRY_S))
         return Refusal(retry_after_s, hopeless=_is_hopeless(question))
-    slo = question.slo
-    costs = _costs(foreseen, min(slo.first_token_s, REFERENCE_TTFT_S), slo.tpot_s or REFERENCE_TPOT_S)
-    index, reason = _pick(question, costs, foreseen.p_met)
+    index, reason = _pick(question, costs, least, foreseen.p_met)
     return Pick(
         index,
         reason,
@@ -58,9 +62,9 @@ def foresighted(question: Question) -> Pick | Refusal:
     )
 
 
-def _is_better_refused(question: Question, foreseen: Foreseen) -> bool:
+def _is_better_refused(question: Question, most_gained: float) -> bool:
     """Whether fewer promises would be kept with it than without it, on every engine; what an engine cannot do is known of no cold one."""
-    if not question.slo.promises or (foreseen.p_met - foreseen.others_broken).max() >= LEAST_GAIN:
+    if not question.slo.promises or most_gained >= LEAST_GAIN:
         return False
     return all(engine.health is not ModelHealth.COLD for engine in question.engines)
 
@@ -82,24 +86,28 @@ def _is_hopeless(question: Question) -> bool:
 
 
 @compiled
-def _costs(foreseen: Foreseen, given_s: float, pace_s: float) -> Array:
-    """By engine, promises expected to be broken: the request's own, of those waiting, and of those to come.
+def _weigh(foreseen: Foreseen, given_s: float, pace_s: float) -> tuple[Array, float, float]:
+    """By engine, promises expected to be broken: the request's own, of those waiting, and of those to come; the least; and the most gained.
 
     Those to come: as long as an engine has no time left, every second that it loses breaks the promises that come to it in a second.
+    Gained is the request's own promise, less those of others that break for it.
 
     Args:
         given_s: for the first token.
         pace_s: for every other.
     """
     costs = np.empty(len(foreseen.p_met))
+    least, most_gained = math.inf, -math.inf
     for place in range(len(costs)):
+        gained = foreseen.p_met[place] - foreseen.others_broken[place]
         to_come = foreseen.delay_s[place] * foreseen.arriving_per_s[place] * foreseen.pressure[place] ** PRESSING
         waiting = COST_OF_WAITING * max(foreseen.ttft_s[place] / given_s, foreseen.tpot_s[place] / pace_s)
-        costs[place] = 1.0 - foreseen.p_met[place] + foreseen.others_broken[place] + to_come + waiting
-    return costs
+        costs[place] = 1.0 - gained + to_come + waiting
+        least, most_gained = min(least, costs[place]), max(most_gained, gained)
+    return costs, least, most_gained
 
 
-def _pick(question: Question, costs: Array, p_met: Array) -> tuple[int, Reason]:
+def _pick(question: Question, costs: Array, least: float, p_met: Array) -> tuple[int, Reason]:
     if len(question.engines) == 1:
         return 0, Reason.ONLY_ENGINE
     explores = question.draw < EXPLORED_SHARE
@@ -107,8 +115,7 @@ def _pick(question: Question, costs: Array, p_met: Array) -> tuple[int, Reason]:
     draw = share_drawn / (EXPLORED_SHARE if explores else 1 - EXPLORED_SHARE)
     if explores and (unknown := _unknown(question, p_met)):
         return at(unknown, draw), Reason.EXPLORE
-    best = float(costs.min())
-    close = np.flatnonzero(costs <= max(best * NEAR_TIE_RATIO, best + NEAR_TIE_COST)).tolist()
+    close = np.flatnonzero(costs <= max(least * NEAR_TIE_RATIO, least + NEAR_TIE_COST)).tolist()
     return at(close, draw), Reason.LEAST_PREDICTED if len(close) == 1 else Reason.NEAR_TIE
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import repeat
+from operator import attrgetter
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
 from services.prism.calibration import UNCORRECTED, Calibration, Errors
+from services.prism.compiled import compiled
 from services.prism.dispatches import NO_LOAD, Load
 from services.prism.fleet import EngineView, Fleet, Pool
 from services.prism.foresighted import foresighted
@@ -159,6 +162,10 @@ def _permitted(
         # Which there are is for each client to ask: not every key may know of all.
         message = f"the model {model!r} does not exist here; GET /v1/models tells which do"
         raise NotFound(message, param="model", code="model_not_found")
+    is_suspect = any(map(_SUSPECT, loads.values()))
+    wanted_tokens = ask.prompt_tokens + (ask.most_output_tokens or 1)
+    if not (tried or is_suspect) and having_model.views and _all_permit(having_model.rows, wanted_tokens):
+        return having_model  # as nearly always
     accepting = having_model.where(having_model.rows["accepts"] > 0.0).but(tried)
     if not accepting.views:
         failed = f" (failed: {', '.join(sorted(tried))})" if tried else ""
@@ -167,16 +174,23 @@ def _permitted(
             code="engines_away",
             retry_after_s=RETRY_AFTER_S,
         )
-    fitting = _large_enough(accepting, ask)
-    trusted = fitting.but({name for name, load in loads.items() if load.suspect})
+    # If none is large enough, the largest: the size is an estimate, lens knows.
+    context_tokens = accepting.rows["context_tokens"]
+    fitting = accepting.where(context_tokens >= min(wanted_tokens, context_tokens.max()))
+    trusted = fitting.but({name for name, load in loads.items() if load.suspect} if is_suspect else ())
     return trusted if trusted.views else fitting
 
 
-def _large_enough(pool: Pool, ask: Ask) -> Pool:
-    """Those whose context holds the request; if none does, the largest: the size is an estimate, lens knows."""
-    context_tokens = pool.rows["context_tokens"]
-    wanted_tokens = ask.prompt_tokens + (ask.most_output_tokens or 1)
-    return pool.where(context_tokens >= min(wanted_tokens, context_tokens.max()))
+_SUSPECT = attrgetter("suspect")
+
+
+@compiled
+def _all_permit(rows: Any, wanted_tokens: float) -> bool:
+    """Whether all accept requests and have a context that is large enough."""
+    for place in range(len(rows)):
+        if not rows[place].accepts or rows[place].context_tokens < wanted_tokens:
+            return False
+    return True
 
 
 def _least_outstanding(engines: Sequence[EngineView], loads: Sequence[Load], draw: float, now_s: float) -> Route:
