@@ -193,9 +193,10 @@ class Dispatches:
         changed = self._changed | self._unreserved.keys() | self._breakers.keys()
         self._changed.clear()
         nothing = None if fleet.reserved is None else NOTHING
+        places = fleet.pool.places
         for name in changed:
-            if (engine := fleet.pool.view_of(name)) is not None:
-                load = self.load(engine.state, now_s, (fleet.reserved or {}).get(name, nothing))
+            if (place := places.get(name)) is not None:
+                load = self.load(fleet.engines[place].state, now_s, (fleet.reserved or {}).get(name, nothing))
                 if load == NO_LOAD:
                     self._loads.pop(name, None)
                 else:

@@ -57,12 +57,12 @@ def keep_next(earlier: Kept, tokens: float, by_then: float) -> Kept:
 
 
 @compiled
-def queue_of(requests_by_due: Array, tokens_by_due: Array, rate: float, own_tokens: float, own_due_s: float) -> Queue:
+def queue_of(row: Any, on_their_way: Array, rate: float, own_tokens: float, own_due_s: float) -> Queue:
     """The queue of an engine that computes `rate` tokens a second.
 
     Args:
-        requests_by_due: that wait.
-        tokens_by_due: of their prompts.
+        row: of the engine.
+        on_their_way: that the row does not count, requests and prompt tokens, a row each.
         own_tokens: of the request's.
         own_due_s: when it is due.
     """
@@ -73,21 +73,23 @@ def queue_of(requests_by_due: Array, tokens_by_due: Array, rate: float, own_toke
             before = within(own_due_s - BEGIN_S[interval], EDGES_S[interval] - BEGIN_S[interval])
             own = own_tokens if 0.0 < before < 1.0 else 0.0
             by_then = fate * rate * EDGES_S[interval]
-            alone = keep_next(alone, tokens_by_due[interval], by_then)
-            beside = keep_next(beside, tokens_by_due[interval] + own, by_then)
+            requests = row.requests_by_due[interval] + on_their_way[0, interval]
+            tokens = row.tokens_by_due[interval] + on_their_way[1, interval]
+            alone = keep_next(alone, tokens, by_then)
+            beside = keep_next(beside, tokens + own, by_then)
             kept_in_all += alone.tokens
             kept_before += before * alone.tokens
             lost_tokens = max(alone.tokens - max(beside.tokens - own, 0.0), 0.0)
-            others_broken += lost_tokens / max(tokens_by_due[interval] / max(requests_by_due[interval], 1.0), 1.0)
+            others_broken += lost_tokens / max(tokens / max(requests, 1.0), 1.0)
     return Queue(kept_in_all / len(FATES), kept_before / len(FATES), others_broken / len(FATES))
 
 
 @compiled
-def due_share(tokens_by_due: Array, rate: float) -> float:
+def due_share(row: Any, on_their_way: Array, rate: float) -> float:
     """Of the time until they are due, the most that prompts waiting take."""
     share, tokens = 0.0, 0.0
     for interval in range(DUE_INTERVALS):
-        tokens += tokens_by_due[interval]
+        tokens += row.tokens_by_due[interval] + on_their_way[1, interval]
         share = max(share, tokens / EDGES_S[interval] / rate)
     return share
 

@@ -112,9 +112,14 @@ class Pool(NamedTuple):
             self.rows[mask],
         )
 
+    @property
+    def places(self) -> Mapping[str, int]:
+        """By name."""
+        return _places(self.names)
+
     def view_of(self, name: str) -> EngineView | None:
         """The engine of this name, if it is there."""
-        place = _places(self.names).get(name)
+        place = self.places.get(name)
         return None if place is None else self.views[place]
 
     def but(self, names: Collection[str]) -> "Pool":

@@ -17,11 +17,9 @@ import numpy as np
 from services.prism.calibration import EngineErrors
 from services.prism.chances import TTFT_DEVIATION, Targets, p_met, told
 from services.prism.compiled import compiled
-from services.prism.dispatches import Load
 from services.prism.due_order import arrivals_of, due_share, queue_of
 from services.prism.engine_row import Array, Rows
 from services.prism.pace import least_prefill_s, pace_of, per_token_s, within
-from services.prism.pending import NOTHING
 from services.prism.prompt_size import Ask
 from services.prism.speeds import REFERENCE_PROMPT_TOKENS
 from shared.engine_state import DUE_INTERVALS
@@ -87,7 +85,7 @@ class _Asked(NamedTuple):
 
 def foresee(
     rows: Rows,
-    loads: Sequence[Load],
+    on_their_way: Array | None,
     ask: Ask,
     slo: Slo,
     now_s: float,
@@ -98,16 +96,12 @@ def foresee(
 
     Args:
         rows: of at least one engine.
-        loads: what is known of each beyond its state.
+        on_their_way: to each, that its state does not count: requests, then prompt tokens, by when they are due; None: nothing.
         now_s: by the clock that the engines' times are of.
         cached_tokens: of its prompt, what each has already and need not compute; empty: nothing.
         errors: of what was foreseen of each before, by which this is corrected; None: not at all.
     """
     engines = len(rows)
-    on_their_way = np.zeros((engines, 2, DUE_INTERVALS))
-    if expecting := [place for place, load in enumerate(loads) if load.pending is not NOTHING]:
-        pending = np.concatenate([loads[place].pending.as_array for place in expecting])
-        on_their_way[expecting] = pending.reshape(-1, 2, DUE_INTERVALS)
     asked = _Asked(
         prompt_tokens=float(max(ask.prompt_tokens, 1)),
         output_tokens=float(ask.output_tokens),
@@ -118,6 +112,8 @@ def foresee(
         targets=Targets(*(math.inf if t is None else t for t in (slo.ttft_s, slo.tpot_s, slo.e2e_s))),
         now_s=now_s,
     )
+    if on_their_way is None:
+        on_their_way = np.zeros((engines, 2, DUE_INTERVALS))
     cached = np.array(cached_tokens, np.float64) if cached_tokens else np.zeros(engines)
     foreseen = np.empty((len(Foreseen._fields), engines))
     _foresee_each(rows, on_their_way, asked, cached, _NO_ERRORS if errors is None else errors, foreseen)
@@ -157,8 +153,9 @@ def _foresee_one(
     tpot_factor: float,
 ) -> tuple[float, ...]:
     """As `Foreseen`."""
-    more_requests = on_their_way[0].sum()
-    requests_by_due, tokens_by_due = row.requests_by_due + on_their_way[0], row.tokens_by_due + on_their_way[1]
+    more_requests = 0.0
+    for interval in range(DUE_INTERVALS):
+        more_requests += on_their_way[0, interval]
     requests_ahead = row.requests_ahead + more_requests
     own_tokens = max(asked.prompt_tokens - cached_tokens, 1.0)
     age_s = max(asked.now_s - row.announced_at_s, 0.0)
@@ -168,7 +165,7 @@ def _foresee_one(
     alone_s = caution * (row.alone_s + more_requests * (row.joined_s - row.decode_s)) + kept_s
 
     # The state is as old as its age; what was due before the request then has been worked on since.
-    queue = queue_of(requests_by_due, tokens_by_due, pace.rate, own_tokens, asked.given_s + age_s)
+    queue = queue_of(row, on_their_way, pace.rate, own_tokens, asked.given_s + age_s)
     ahead_tokens = max(queue.kept_before - pace.rate * age_s, 0.0)
     arrivals = arrivals_of(row, asked.given_s)
     taken = min(arrivals.before_per_s / pace.rate, MOST_BUSY)
@@ -197,7 +194,7 @@ def _foresee_one(
         own_tokens / pace.joint_rate + slowed * asked.output_tokens * tpot_s,
         max(queue.kept_tokens / pace.rate - age_s, 0.0),
         row.arriving_per_s,
-        min(max(due_share(tokens_by_due, pace.rate), busy), 1.0),
+        min(max(due_share(row, on_their_way, pace.rate), busy), 1.0),
         ttft_factor,
         tpot_s / max(presumed_tpot_s, LEAST_S),
     )

@@ -8,6 +8,7 @@ from services.prism.calibration import Errors
 from services.prism.compiled import compiled
 from services.prism.engine_row import Array, rows_of
 from services.prism.foresee import REFERENCE_TPOT_S, REFERENCE_TTFT_S, Foreseen, foresee
+from services.prism.pending import NOTHING
 from services.prism.policy import Pick, Question, Reason, Refusal, at
 from shared.forecast import ModelHealth
 
@@ -36,7 +37,7 @@ def foresighted(question: Question) -> Pick | Refusal:
     """The engine with the least cost; near-ties at random, and now and then one that is not known yet."""
     foreseen = foresee(
         question.pool.rows,
-        question.loads,
+        _on_their_way(question),
         question.ask,
         question.slo,
         question.now_s,
@@ -62,6 +63,19 @@ def foresighted(question: Question) -> Pick | Refusal:
     )
 
 
+def _on_their_way(question: Question) -> Array | None:
+    places, pending, places_by_name = [], [], question.pool.places
+    for name, load in question.known.items():
+        if load.pending is not NOTHING and (place := places_by_name.get(name)) is not None:
+            places.append(place)
+            pending.append(load.pending.as_array)
+    if not places:
+        return None
+    on_their_way = np.zeros((len(question.pool.names), *pending[0].shape))
+    on_their_way[places] = pending
+    return on_their_way
+
+
 def _is_better_refused(question: Question, most_gained: float) -> bool:
     """Whether fewer promises would be kept with it than without it, on every engine; what an engine cannot do is known of no cold one."""
     if not question.slo.promises or most_gained >= LEAST_GAIN:
@@ -81,7 +95,7 @@ def _best_other(p_met: Array, index: int) -> float:
 
 def _is_hopeless(question: Question) -> bool:
     idle = rows_of([engine.idle_row for engine in question.engines])
-    foreseen = foresee(idle, (), question.ask, question.slo, question.now_s)
+    foreseen = foresee(idle, None, question.ask, question.slo, question.now_s)
     return bool(foreseen.p_met.max() < HOPELESS_P_MET)
 
 

@@ -37,8 +37,8 @@ class Pending(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def as_array(self) -> NDArray[np.float64]:
-        """Requests, then prompt tokens, one after the other."""
-        return np.array((*self.requests_by_due, *self.prompt_tokens_by_due), np.float64)
+        """Requests and prompt tokens, a row each."""
+        return np.array((self.requests_by_due, self.prompt_tokens_by_due), np.float64)
 
     @classmethod
     def of_totals(cls, totals: Sequence[int]) -> "Pending":

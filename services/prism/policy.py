@@ -1,11 +1,12 @@
 """What a routing policy is told and what it answers; `policies` has them by name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from itertools import repeat
 from typing import NamedTuple, TypeVar
 
 from services.prism.calibration import UNCORRECTED, EngineErrors, Errors
-from services.prism.dispatches import Load
+from services.prism.dispatches import NO_LOAD, Load
 from services.prism.fleet import EngineView, Pool
 from services.prism.prompt_size import Ask
 from shared.slo import Slo
@@ -28,8 +29,8 @@ class Question(NamedTuple):
     """A request, and the engines that may have it: at least one."""
 
     pool: Pool
-    loads: Sequence[Load]
-    """Of each, what this replica knows beyond its state."""
+    known: Mapping[str, Load]
+    """By engine, what this replica knows beyond its state, where there is anything."""
     ask: Ask
     slo: Slo
     draw: float
@@ -47,6 +48,11 @@ class Question(NamedTuple):
     def engines(self) -> Sequence[EngineView]:
         """In order of their names."""
         return self.pool.views
+
+    @property
+    def loads(self) -> Sequence[Load]:
+        """What is known of each."""
+        return list(map(self.known.get, self.pool.names, repeat(NO_LOAD)))
 
 
 class Pick(NamedTuple):

@@ -1,7 +1,6 @@
 """Which engine gets a request: filter the fleet, let a policy pick from what is left."""
 
-from collections.abc import Collection, Mapping, Sequence
-from itertools import repeat
+from collections.abc import Collection, Mapping
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +10,7 @@ import msgspec
 from services.prism.calibration import UNCORRECTED, Calibration, Errors
 from services.prism.compiled import compiled
 from services.prism.dispatches import NO_LOAD, Load
-from services.prism.fleet import EngineView, Fleet, Pool
+from services.prism.fleet import Fleet, Pool
 from services.prism.foresighted import foresighted
 from services.prism.policy import Policy, Question, Reason, Refusal, at
 from services.prism.prompt_size import Ask
@@ -87,17 +86,17 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
         NotNow, Overloaded: the policy gives it to none: it would break more promises than it keeps.
     """
     pool = _permitted(fleet, loads, ask, model, tried, known=bool(tried) or model in models_of_late)
-    engines, of_engines = pool.views, list(map(loads.get, pool.names, repeat(NO_LOAD)))
     if fleet.stale:
-        return _least_outstanding(engines, of_engines, draw, fleet.now_s)
+        return _least_outstanding(pool, loads, draw, fleet.now_s)
     cached_tokens = [ask.tokens_of(cached_blocks.get(name, 0)) for name in pool.names] if cached_blocks else ()
     errors = None if calibration is None else calibration.of_engines(pool.names)
-    pick = policy(Question(pool, of_engines, ask, slo, draw, turn, fleet.now_s, cached_tokens, errors))
+    pick = policy(Question(pool, loads, ask, slo, draw, turn, fleet.now_s, cached_tokens, errors))
     if isinstance(pick, Refusal):
         raise _overloaded(pick)
+    engine = pool.views[pick.place]
     return Route(
-        engine=engines[pick.place].state.engine,
-        url=engines[pick.place].state.url,
+        engine=engine.state.engine,
+        url=engine.state.url,
         reason=pick.reason,
         predicted_ttft_s=pick.ttft_s,
         predicted_tpot_s=pick.tpot_s,
@@ -105,8 +104,8 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
         best_other_p_met=_told(pick.best_other_p_met, calibration),
         presumed_p_met=pick.p_met,
         correction=pick.correction,
-        model_known=engines[pick.place].health not in (ModelHealth.COLD, ModelHealth.WARMING),
-        state_age_s=engines[pick.place].state_age_s(fleet.now_s),
+        model_known=engine.health not in (ModelHealth.COLD, ModelHealth.WARMING),
+        state_age_s=engine.state_age_s(fleet.now_s),
         cached_tokens=cached_tokens[pick.place] if cached_tokens else 0,
     )
 
@@ -193,9 +192,10 @@ def _all_permit(rows: Any, wanted_tokens: float) -> bool:
     return True
 
 
-def _least_outstanding(engines: Sequence[EngineView], loads: Sequence[Load], draw: float, now_s: float) -> Route:
-    fewest = min(load.outstanding_requests for load in loads)
-    engine = at([e for e, load in zip(engines, loads, strict=True) if load.outstanding_requests == fewest], draw)
+def _least_outstanding(pool: Pool, loads: Mapping[str, Load], draw: float, now_s: float) -> Route:
+    outstanding = [loads.get(name, NO_LOAD).outstanding_requests for name in pool.names]
+    fewest = min(outstanding)
+    engine = at([e for e, count in zip(pool.views, outstanding, strict=True) if count == fewest], draw)
     return Route(
         engine=engine.state.engine,
         url=engine.state.url,

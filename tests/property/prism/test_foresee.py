@@ -92,8 +92,8 @@ def _before_and_after(
     change: Change, more: tuple[int, int, int], view: EngineView, load: Load, ask: Ask, slo: Slo
 ) -> tuple[Foreseen, Foreseen]:
     busier, more_load = change(view, load, *more)
-    before = foresee(rows_of([view.row]), [load], ask, slo, 0.0)
-    return before, foresee(rows_of([busier.row]), [more_load], ask, slo, 0.0)
+    before = foresee(rows_of([view.row]), load.pending.as_array[None], ask, slo, 0.0)
+    return before, foresee(rows_of([busier.row]), more_load.pending.as_array[None], ask, slo, 0.0)
 
 
 @pytest.mark.parametrize("change", [more_waiting, more_pending, more_arriving, fewer_blocks])
@@ -147,8 +147,11 @@ def test_whatever_is_known_what_is_foreseen_makes_sense(
     views: Sequence[EngineView], data: st.DataObject, ask: Ask, slo: Slo, now_s: float
 ) -> None:
     known = [data.draw(loads) for _ in views]
+    on_their_way = np.array([load.pending.as_array for load in known])
     cached_tokens = [data.draw(st.integers(0, ask.prompt_tokens - 1)) for _ in views]
-    foreseen = foresee(rows_of([view.row for view in views]), known, ask, slo, now_s, cached_tokens=cached_tokens)
+    foreseen = foresee(
+        rows_of([view.row for view in views]), on_their_way, ask, slo, now_s, cached_tokens=cached_tokens
+    )
     for name, values in foreseen._asdict().items():
         assert values.shape == (len(views),), name
         assert np.isfinite(values).all(), name
@@ -222,8 +225,7 @@ def test_if_all_was_slower_and_targets_as_much_later_the_same_engine_would_be_ch
     views: tuple[EngineView, ...], ask: Ask, ttft_s: float, tpot_s: float, draw: float, factor: float
 ) -> None:
     """Where nobody waits or comes: intervals of due dates are what they are. Powers of two, which leave all digits alone."""
-    known = [Load() for _ in views]
-    question = Question(Pool.of(views), known, ask, Slo(ttft_s=ttft_s, tpot_s=tpot_s), draw, turn=0)
+    question = Question(Pool.of(views), {}, ask, Slo(ttft_s=ttft_s, tpot_s=tpot_s), draw, turn=0)
     slower = question._replace(
         pool=Pool.of([_scaled(view, factor) for view in views]),
         slo=Slo(ttft_s=factor * ttft_s, tpot_s=factor * tpot_s),

@@ -1,11 +1,14 @@
 """Which of the prompts that wait are computed in time."""
 
-import numpy as np
+from typing import Any
+
 import pytest
 
-from services.prism.due_order import BEGIN_S, EDGES_S, keep_next, nothing_kept, queue_of
+from services.prism.due_order import BEGIN_S, EDGES_S, Queue, keep_next, nothing_kept, queue_of
+from services.prism.engine_row import rows_of
+from services.prism.pending import NOTHING, Pending
 from shared.engine_state import DUE_EDGES_S, DUE_INTERVALS
-from tests.unit.prism.builders import by_due
+from tests.unit.prism.builders import by_due, engine, pending, waiting
 
 
 @pytest.mark.parametrize(
@@ -37,22 +40,30 @@ def test_intervals_follow_one_another() -> None:
 
 
 RATE = 1000.0
-NOTHING = np.zeros(DUE_INTERVALS)
+
+
+def queue(due_s: float, own_tokens: float, load: Pending = NOTHING, **changes: Any) -> Queue:
+    (row,) = rows_of([engine("a", **changes).row])
+    return queue_of(row, load.as_array, RATE, own_tokens, due_s)
 
 
 def test_an_empty_queue_breaks_and_delays_nothing() -> None:
-    assert queue_of(NOTHING, NOTHING, RATE, 500.0, 1.0) == (0.0, 0.0, 0.0)
+    assert queue(1.0, 500.0) == (0.0, 0.0, 0.0)
+
+
+MIDDLE_S = (BEGIN_S[1] + EDGES_S[1]) / 2
 
 
 def test_what_is_due_in_the_same_interval_is_before_a_request_by_its_share_of_it() -> None:
-    two, tokens = np.array(by_due(2, interval=1), float), np.array(by_due(100, interval=1), float)
-    due_s = (BEGIN_S[1] + EDGES_S[1]) / 2
-    queue = queue_of(two, tokens, RATE, 1.0, due_s)
-    assert (queue.kept_tokens, queue.kept_before) == pytest.approx((100.0, 50.0))
+    found = queue(MIDDLE_S, 1.0, **waiting(2, 100, interval=1))
+    assert (found.kept_tokens, found.kept_before) == pytest.approx((100.0, 50.0))
 
 
 def test_a_prompt_that_takes_the_room_of_one_that_waits_breaks_its_promise() -> None:
-    two, tokens = np.array(by_due(2, interval=1), float), np.array(by_due(200, interval=1), float)
-    due_s = (BEGIN_S[1] + EDGES_S[1]) / 2
-    assert queue_of(two, tokens, RATE, 100.0, due_s).others_broken == pytest.approx(0.0)
-    assert queue_of(two, tokens, RATE, 1e5, due_s).others_broken == pytest.approx(2.0)
+    assert queue(MIDDLE_S, 100.0, **waiting(2, 200, interval=1)).others_broken == pytest.approx(0.0)
+    assert queue(MIDDLE_S, 1e5, **waiting(2, 200, interval=1)).others_broken == pytest.approx(2.0)
+
+
+def test_what_is_on_its_way_counts_as_what_waits() -> None:
+    both = queue(MIDDLE_S, 1e5, pending(1, 50, interval=1), **waiting(1, 150, interval=1))
+    assert both == queue(MIDDLE_S, 1e5, **waiting(2, 200, interval=1))

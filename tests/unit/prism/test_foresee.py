@@ -43,7 +43,9 @@ class Seen(NamedTuple):
 
 
 def seen(view: EngineView, ask: Ask = ASK, slo: Slo = NO_TARGETS, load: Load = ALONE) -> Seen:
-    return Seen(*(float(values[0]) for values in foresee(rows_of([view.row]), [load], ask, slo, 0.0)))
+    return Seen(
+        *(float(values[0]) for values in foresee(rows_of([view.row]), load.pending.as_array[None], ask, slo, 0.0))
+    )
 
 
 def flat(**changes: Any) -> EngineView:
@@ -230,17 +232,17 @@ def test_the_backlog_is_what_waits_and_can_be_on_time() -> None:
 
 def test_an_engine_says_nothing_about_another() -> None:
     views = [engine("a", decode_seqs=5), engine("b", model=step_model(base_s=0.03), **waiting(1, 900))]
-    together = foresee(rows_of([view.row for view in views]), [Load(), Load()], ASK, NO_TARGETS, 0.0)
+    together = foresee(rows_of([view.row for view in views]), None, ASK, NO_TARGETS, 0.0)
     apart = [seen(view) for view in views]
     assert [Seen(*map(float, values)) for values in zip(*together, strict=True)] == apart
 
 
 def test_what_is_cached_need_not_be_computed_but_is_there_to_be_read() -> None:
     views = [flat(), flat(), flat()]
-    foreseen = foresee(rows_of([view.row for view in views]), (), ASK, NO_TARGETS, 0.0, cached_tokens=[0, 700, 5000])
+    foreseen = foresee(rows_of([view.row for view in views]), None, ASK, NO_TARGETS, 0.0, cached_tokens=[0, 700, 5000])
     assert foreseen.ttft_s.tolist() == pytest.approx([0.01 + 0.1, 0.01 + 300 * 1e-4, 0.01 + 1e-4], rel=0.01)
     reading = [engine("a"), engine("b")]
-    tpot_s = foresee(rows_of([view.row for view in reading]), (), ASK, NO_TARGETS, 0.0, cached_tokens=[0, 900]).tpot_s
+    tpot_s = foresee(rows_of([view.row for view in reading]), None, ASK, NO_TARGETS, 0.0, cached_tokens=[0, 900]).tpot_s
     assert tpot_s[0] == tpot_s[1]
 
 

@@ -25,7 +25,7 @@ NO_EXPLORING = 0.5
 def asked(
     *engines: EngineView, slo: Slo = HURRIED, draw: float = NO_EXPLORING, loads: tuple[Load, ...] = ()
 ) -> Pick | Refusal:
-    known = [*loads, *(Load() for _ in engines)][: len(engines)]
+    known = {engine.state.engine: load for engine, load in zip(engines, loads, strict=False)}
     return foresighted(Question(Pool.of(engines), known, ASK, slo, draw, turn=0))
 
 

@@ -24,7 +24,7 @@ def picked(
     draw: float = 0.5,
     turn: int = 0,
 ) -> int:
-    known = [*loads, *(Load() for _ in engines)][: len(engines)]
+    known = {engine.state.engine: load for engine, load in zip(engines, loads, strict=False)}
     pick = policy_named(policy)(Question(Pool.of(engines), known, ASK, Slo(), draw, turn))
     assert isinstance(pick, Pick)
     return pick.place
