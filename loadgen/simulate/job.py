@@ -13,6 +13,7 @@ from loadgen.workload import Request
 from services.lens.sequence import Sequence
 from services.prism.dispatches import Dispatch
 from services.prism.output_lengths import TYPICAL, Lengths
+from services.prism.promises import Promise
 from services.prism.prompt_size import BYTES_PER_TOKEN, Ask, expected_tokens
 from services.prism.route import Route
 from shared.prompt_blocks import BLOCK_BYTES, block_names
@@ -47,7 +48,7 @@ class Job:
     """
 
     __slots__ = (
-        *("ask", "asker", "dispatch", "first_token_s", "full", "prompt_tokens"),
+        *("ask", "asker", "dispatch", "first_token_s", "full", "promise", "prompt_tokens"),
         *("prompt_ids", "request", "route", "sequence", "tried"),
     )
 
@@ -75,6 +76,7 @@ class Job:
         self.dispatch: Dispatch | None = None
         self.sequence: Sequence | None = None
         self.first_token_s: float | None = None
+        self.promise: Promise | None = None
 
     @property
     def sent(self) -> Dispatch:

@@ -1,5 +1,6 @@
 """A simulated router replica: the services' routing and dispatch ledger, and the tries that a request has. Pure."""
 
+import math
 from collections.abc import Callable
 from itertools import count
 from typing import Protocol
@@ -86,6 +87,8 @@ class Replica:
         """An answer is complete."""
         self._leave(job)
         outcome = job.ended(self._events.now_s)
+        if job.promise is not None:
+            self._calibration.promises.settle(job.promise, outcome.attained)
         self._learn(job, outcome)
         self._note(outcome)
 
@@ -135,6 +138,7 @@ class Replica:
 
     def _choose(self, job: Job) -> Route:
         fleet, now_s = self._engines.view(), self._events.now_s
+        self._calibration.promises.look(now_s)
         self._prefixes.take(fleet.engines)
         route = choose(
             fleet,
@@ -168,8 +172,6 @@ class Replica:
                 outcome.tpot_s,
                 route.correction,
             )
-            if route.presumed_p_met is not None and outcome.request.slo.promises:
-                self._calibration.chances.note(route.presumed_p_met, outcome.attained)
         if not job.request.ignore_eos and outcome.output_tokens is not None:
             self._lengths.learn(MODEL, "", outcome.output_tokens, cut=outcome.finish_reason == FinishReason.LENGTH)
 
@@ -181,8 +183,23 @@ class Replica:
         # In no time, so that nobody comes between the choice and this: there is never another choice to be made.
         self._engines.reservations.reserve(dispatch, self._dispatches.replica, now_s)
         self._dispatches.reserved(dispatch)
+        self._promise(job, route)
         sequence = job.sequence_for(slo, now_s)
         self._engines.named(route.engine).offer(job, sequence, self._dispatches.replica, dispatch)
+
+    def _promise(self, job: Job, route: Route) -> None:
+        """As `services.prism.hindsight` does."""
+        slo = job.request.slo
+        if job.promise is not None:
+            self._calibration.promises.settle(job.promise, None)
+            job.promise = None
+        if route.presumed_p_met is not None and slo.promises:
+            job.promise = self._calibration.promises.make(
+                route.presumed_p_met,
+                model_known=route.model_known,
+                first_token_due_s=math.inf if slo.ttft_s is None else job.request.arrival_s + slo.ttft_s,
+                has_begun=lambda: job.first_token_s is not None,
+            )
 
     def _leave(self, job: Job) -> None:
         self._dispatches.end(job.sent)

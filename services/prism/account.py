@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from services.prism.intake import Intake
+from services.prism.promises import Promise
 from services.prism.route import Route
 from services.prism.stream_end import Ending
 from shared.errors import Overloaded
@@ -36,6 +37,8 @@ class Account(msgspec.Struct, kw_only=True):
     ended_s: float | None = None
     """When the end of the answer was here."""
     ending: Ending = Ending()
+    promise: Promise | None = None
+    """That its targets will be kept, as it was sent last."""
     told: Receipt | None = None
     """What its stream has said of it at its end."""
     status: int = 500

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from services.prism.chances_kept import ChancesKept
 from services.prism.compiled import compiled
+from services.prism.promises import Promises
 
 Array = NDArray[np.float64]
 
@@ -66,11 +66,11 @@ class Calibration:
     """Of one replica, by the answers that it has passed on.
 
     Attributes:
-        chances: how those that were given came true.
+        promises: how those that were made came true.
     """
 
     def __init__(self) -> None:
-        self.chances = ChancesKept()
+        self.promises = Promises()
         self._rows: dict[str, int] = {}
         """By engine, the least lately heard of first."""
         self._weights = np.zeros((1, _TIMES))

@@ -225,7 +225,9 @@ class Decisions:
             return refusal
 
     def _choose(self, fleet: Fleet, loads: Mapping[str, Load], intake: Intake, tried: frozenset[str]) -> Route:
-        slo = what_is_left(intake.slo, self._clock() - intake.arrived_at_s)
+        now_s = self._clock()
+        slo = what_is_left(intake.slo, now_s - intake.arrived_at_s)
+        self._calibration.promises.look(now_s)
         self._prefixes.take(fleet.engines)
         return choose(
             fleet,

@@ -94,24 +94,27 @@ def choose(  # noqa: PLR0913 - all that a decision rests on
     if isinstance(pick, Refusal):
         raise _overloaded(pick)
     engine = pool.views[pick.place]
+    model_known = engine.health not in (ModelHealth.COLD, ModelHealth.WARMING)
+
+    def told(p_met: float | None) -> float | None:
+        if p_met is None or calibration is None:
+            return p_met
+        return calibration.promises.told(p_met, model_known=model_known)
+
     return Route(
         engine=engine.state.engine,
         url=engine.state.url,
         reason=pick.reason,
         predicted_ttft_s=pick.ttft_s,
         predicted_tpot_s=pick.tpot_s,
-        p_met=_told(pick.p_met, calibration),
-        best_other_p_met=_told(pick.best_other_p_met, calibration),
+        p_met=told(pick.p_met),
+        best_other_p_met=told(pick.best_other_p_met),
         presumed_p_met=pick.p_met,
         correction=pick.correction,
-        model_known=engine.health not in (ModelHealth.COLD, ModelHealth.WARMING),
+        model_known=model_known,
         state_age_s=engine.state_age_s(fleet.now_s),
         cached_tokens=cached_tokens[pick.place] if cached_tokens else 0,
     )
-
-
-def _told(p_met: float | None, calibration: Calibration | None) -> float | None:
-    return p_met if p_met is None or calibration is None else calibration.chances.corrected(p_met)
 
 
 class NotNow(Overloaded):

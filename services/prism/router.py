@@ -97,11 +97,13 @@ class Router:
                 if full:
                     raise _all_full(tried, full) from None
                 raise
+            self._hindsight.promised(account, decision.route)
             try:
                 async with self._answering(decision, intake, account, tried) as (taken, sent_s, answer):
                     route = taken.route
                     if taken is not decision:
                         self._metrics.hedges_won.labels(route.engine).inc()
+                        self._hindsight.promised(account, route)
                     account.route, account.route_s, account.sent_s = route, taken.took_s, sent_s
                     account.first_byte_s = self._clock() - intake.arrived_at_s
                     account.status, account.is_stream = answer.status, answer.is_stream
