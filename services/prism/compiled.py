@@ -37,8 +37,8 @@ def _sources_digest() -> str:
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
 
 
-if not numba.config.CACHE_DIR:  # type: ignore[attr-defined]  # its settings are made as it starts
-    numba.config.CACHE_DIR = str(_HERE / "__pycache__" / f"compiled-{_sources_digest()}")  # type: ignore[attr-defined]
+_place = Path(numba.config.CACHE_DIR or _HERE / "__pycache__")  # type: ignore[attr-defined]  # its settings are made as it starts
+numba.config.CACHE_DIR = str(_place / f"compiled-{_sources_digest()}")  # type: ignore[attr-defined]
 
 
 @overload(bisect_left)
