@@ -12,6 +12,7 @@ import pytest
 import redis.asyncio
 
 from services.prism.__main__ import serve
+from services.prism.rehearsal import rehearse
 from services.prism.settings import PrismSettings
 from shared.engine_state import EngineState
 from shared.fleet_scripts import ANNOUNCE, LEAVE, MARK, announcement
@@ -23,6 +24,12 @@ from tests.servers import Server, eventually, free_port, redis_server
 from tests.unit.prism.builders import MODEL
 
 ANNOUNCED_EVERY_S = 0.3
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled() -> None:
+    """What decides is compiled before any test's time runs."""
+    rehearse()
 
 
 class Prism:
