@@ -74,7 +74,11 @@ def context_tokens(state: EngineState) -> int:
 
 
 def row_of(state: EngineState, model: StepModel, health: ModelHealth, forecast_written_at_s: float) -> Array:
-    """One engine's row, as plain numbers one after the other; `rows_of` makes rows of them."""
+    """One engine's row, as plain numbers one after the other; `rows_of` makes rows of them.
+
+    Raises:
+        OverflowError, struct.error: a number of the state is larger than any that can be reckoned with.
+    """
     packed = _pack(
         accepts(state),
         context_tokens(state),

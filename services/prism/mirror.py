@@ -1,5 +1,6 @@
 """The fleet in this process: what has been read of it, kept up with each read of what has changed. Pure."""
 
+import struct
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
@@ -209,15 +210,22 @@ class _Record:
 
     def _look(self) -> None:
         state, forecast = self._state.value, self._forecast.value
-        if state is None or forecast is None:
-            self._view = None if state is None else EngineView(state=state)
+        if state is None:
             return
-        self._view = EngineView(
-            state=state,
-            model=self._model,
-            health=forecast.health,
-            mape=forecast.mape,
-            steps_learned=forecast.steps_learned,
-            capacity_tokens_per_s=forecast.capacity_tokens_per_s,
-            forecast_written_at_s=forecast.written_at_s,
-        )
+        view = EngineView(state=state)
+        if forecast is not None:
+            view = EngineView(
+                state=state,
+                model=self._model,
+                health=forecast.health,
+                mape=forecast.mape,
+                steps_learned=forecast.steps_learned,
+                capacity_tokens_per_s=forecast.capacity_tokens_per_s,
+                forecast_written_at_s=forecast.written_at_s,
+            )
+        try:
+            _ = view.row
+        except (OverflowError, struct.error) as error:
+            log.warning("what an engine says cannot be reckoned with; the last stays in use", problem=str(error))
+            return
+        self._view = view

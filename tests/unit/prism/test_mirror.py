@@ -124,6 +124,17 @@ def test_a_state_that_counts_by_other_intervals_leaves_the_last(field: str, inte
     assert all(len(engine.row) for engine in known.pool.views)
 
 
+def test_a_number_that_is_beyond_all_reckoning_leaves_the_last() -> None:
+    known = mirror(told("a", decode_seqs=4), told("b"))
+    key, text = told("a", decode_seqs=5)
+    absurd = (
+        msgspec.json.encode(msgspec.json.decode(text)).replace(b'"kv_tokens":0', b'"kv_tokens":' + b"9" * 400).decode()
+    )
+    assert absurd != text
+    known.take(changes((key, absurd), told("b", decode_seqs=7)), forgiving=False)
+    assert [(view.state.engine, view.state.decode_seqs) for view in known.pool.views] == [("a", 4), ("b", 7)]
+
+
 def test_what_is_no_text_leaves_the_last_too():
     known = mirror(told("a", decode_seqs=4), forecast("a", 9))
     no_text = msgspec.Raw(b"\xa2\xff\xfe")
