@@ -11,11 +11,11 @@ FAR_OVER = 1.4
 CONVERSATION = Workload("conversation", "conversation", 30.0, BY_LENS)
 CODE = Workload("code", "code", 26.0, BY_LENS)
 MIXED = Workload("mixed", "mixed", 18.0, BY_LENS)
-DOCUMENTS = Workload("documents", "documents", 12.0, BY_LENS)
+DOCUMENTS = Workload("documents", "documents", 11.0, BY_LENS)
 FOUR: Sequence[Workload] = (CONVERSATION, CODE, MIXED, DOCUMENTS)
 
-LONG = Workload("long documents", "long documents", 8.0, BY_LENS)
-THREE_CLASSES = Workload("three classes", "three classes", 12.0, BY_BUDGET)
+LONG = Workload("long documents", "long documents", 6.5, BY_LENS)
+THREE_CLASSES = Workload("three classes", "three classes", 12.5, BY_BUDGET)
 
 # What is compared where prompts are long.
 LONG_BOTH, LONG_NEITHER = System("synergy", "synergy"), System("static-2048", "round-robin")

@@ -42,14 +42,6 @@ class Goal(NamedTuple):
         return f"{value:+.1f}" if self.unit == POINTS else _number(value, self.unit)
 
 
-class Ungauged(NamedTuple):
-    """What was to be reached, where nothing could be compared."""
-
-    wanted: str
-    found: str
-    verdict: str = "not known"
-
-
 def with_interval(value: Estimate, unit: str) -> str:
     """As a page shows it."""
     signed = "+" if unit == POINTS else ""

@@ -42,7 +42,7 @@ The most that this fleet could do if work were divisible at will: **{{bound_requ
 part of a prompt and write any part of an answer, as if caches moved between engines in no time; nothing waits and no step is cut short or disturbed by
 noise. What remains: steps take what the profiles say for full steps, a step in which answers go on takes no longer than their TPOT target, and
 answers hold their cache. The best use of each engine's time is then a linear program. No scheduler can reach it: requests arrive at random, and are
-answered where they were read. At equal attainment is meant of it too: of what is offered at {TARGET:.0%} attained, {TARGET:.0%} is the bound's to bring.
+answered where they were read.
 
 ## What was wanted, and what was found
 
