@@ -104,7 +104,7 @@ def test_all_rates_can_be_looked_for():
 
 
 def test_both_layers_are_compared_with_neither_run_by_run_in_both_scores():
-    joint, in_time = claims(
+    joint, in_time, *_ = claims(
         [*rows_at(struggling(CONVERSATION), ATTAINED), *rows_at(ended_in_time(PUBLISHED[1]), ATTAINED)]
     )
     assert joint.found == "+54.0 ± 0.0 points (conversation +54.0)"
