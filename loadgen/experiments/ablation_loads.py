@@ -83,19 +83,19 @@ WORKLOADS: Sequence[Workload] = (
     Workload(
         "conversation",
         46.0,
-        56.0,
+        60.0,
         _rivals([(448, LEAST_TOKENS), (512, LEAST_TOKENS)], [(384, LEAST_TOKENS), (448, LEAST_TOKENS)]),
     ),
     Workload(
         "code",
         33.0,
-        41.0,
+        43.0,
         _rivals([(512, LEAST_TOKENS), (448, LEAST_TOKENS)], [(512, LEAST_TOKENS), (448, LEAST_TOKENS)]),
     ),
     Workload(
         "documents",
         20.0,
-        25.0,
+        28.5,
         _rivals([(512, LEAST_TOKENS), (448, LEAST_TOKENS)], [(384, LEAST_TOKENS), (448, LEAST_TOKENS)]),
     ),
     Workload(

@@ -10,7 +10,9 @@ from loadgen.experiments import ablation
 from loadgen.experiments.ablation_criteria import claims, rival
 from loadgen.experiments.ablation_loads import (
     BOTH,
+    BUDGETS,
     CAPACITY,
+    CONTENDERS,
     ENGINE_ONLY,
     FAR_OVER,
     LAYERS,
@@ -96,7 +98,7 @@ def test_all_rates_can_be_looked_for():
     assert len(searches) == 3 * len(WORKLOADS) + len(PUBLISHED)
     cells = searches["code: capacity"].cells(30.0)
     assert {cell.rate for cell in cells} == {30.0}
-    assert len(cells) == len(ablation.BUDGETS) * len(ablation.CONTENDERS)
+    assert len(cells) == len(BUDGETS) * len(CONTENDERS)
     (neither,) = searches["chat T: neither"].cells(40.0)
     assert (neither.workload, neither.scenario.planner) == ("conversation", "static-2048")
     worth = searches["chat T: neither"].worth
