@@ -82,35 +82,35 @@ LEAST_TOKENS, LEAST_REQUESTS = "least-tokens", "least-requests"
 WORKLOADS: Sequence[Workload] = (
     Workload(
         "conversation",
-        46.0,
+        50.0,
         60.0,
         _rivals([(448, LEAST_TOKENS), (512, LEAST_TOKENS)], [(384, LEAST_TOKENS), (448, LEAST_TOKENS)]),
     ),
     Workload(
         "code",
-        33.0,
-        43.0,
+        36.0,
+        42.6,
         _rivals([(512, LEAST_TOKENS), (448, LEAST_TOKENS)], [(512, LEAST_TOKENS), (448, LEAST_TOKENS)]),
     ),
     Workload(
         "documents",
-        20.0,
+        23.0,
         28.5,
         _rivals([(512, LEAST_TOKENS), (448, LEAST_TOKENS)], [(384, LEAST_TOKENS), (448, LEAST_TOKENS)]),
     ),
     Workload(
         "mixed",
-        19.0,
-        24.0,
+        21.0,
+        33.0,
         _rivals([(8192, LEAST_TOKENS), (2048, LEAST_TOKENS)], [(8192, LEAST_TOKENS), (256, LEAST_TOKENS)]),
     ),
 )
 MIXED = "mixed"
 PUBLISHED: Sequence[Published] = (
-    Published("arXiv", "documents", 20.0, 25.0, dict(zip(LAYERS, (96.8, 39.9, 88.5, 34.2), strict=True))),
+    Published("arXiv", "documents", 20.0, 50.0, dict(zip(LAYERS, (96.8, 39.9, 88.5, 34.2), strict=True))),
     Published("chat Q", "conversation", 10.0, 50.0, dict(zip(LAYERS, (96.3, 28.8, 75.9, 14.2), strict=True))),
     Published("chat T", "conversation", 16.0, 60.0, dict(zip(LAYERS, (80.5, 64.1, 69.4, 29.1), strict=True))),
-    Published("coding", "code", 2.79, 41.0, dict(zip(LAYERS, (79.7, 61.2, 73.6, 50.9), strict=True))),
+    Published("coding", "code", 2.79, 54.0, dict(zip(LAYERS, (79.7, 61.2, 73.6, 50.9), strict=True))),
     Published("ShareGPT", "conversation", 7.0, 38.0, dict(zip(LAYERS, (99.1, 97.9, 97.1, 95.6), strict=True))),
 )
 
