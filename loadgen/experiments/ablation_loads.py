@@ -83,7 +83,7 @@ WORKLOADS: Sequence[Workload] = (
     Workload(
         "conversation",
         50.0,
-        60.0,
+        59.7,
         _rivals([(448, LEAST_TOKENS), (512, LEAST_TOKENS)], [(384, LEAST_TOKENS), (448, LEAST_TOKENS)]),
     ),
     Workload(
