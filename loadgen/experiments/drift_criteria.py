@@ -114,9 +114,9 @@ def stretches(timeline: Timeline) -> Sequence[tuple[str, Stretch]]:
 
 
 def yardstick(rows: Rows, line: Line, policy: str, timeline: Timeline) -> Yardstick:
-    """As before; or as the fleet that has been as it then is from the beginning fares with the same requests, if that is less."""
+    """As before; or as ours fares with the same requests on a fleet that has been as it then is from the beginning, if that is less."""
     before = Yardstick("before", attainments(rows[line.key][policy].within(timeline.before)))
-    of_anew = rows.get(line._replace(anew=True).key, {}).get(policy)
+    of_anew = rows.get(line._replace(anew=True).key, {}).get(OURS)
     if of_anew is None:
         return before
     anew = Yardstick("the fleet that is left", attainments(of_anew.within(timeline.after)))

@@ -1,0 +1,78 @@
+"""How little the fleet's size, several routers, late telemetry and wrong predictions were to cost, and what was found. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from loadgen.experiments.criteria import Claim
+from loadgen.experiments.paired import Paired, PairedCriterion
+from loadgen.experiments.scale_loads import ENGINES, FEW, MANY, REPLICAS, ROUTERS, SWEEPS, Point, Sweep
+from loadgen.experiments.scale_rows import ScaleRow
+from loadgen.experiments.tables import OURS
+from loadgen.student import estimate
+
+ALLOWED_POINTS = 1.0
+"""Behind whatever it is compared with."""
+
+Rows = Mapping[str, Mapping[str, ScaleRow]]
+"""By point and policy."""
+
+
+def by_point(rows: Sequence[ScaleRow]) -> Rows:
+    """The rows of each point, by policy."""
+    found: dict[str, dict[str, ScaleRow]] = {}
+    for row in rows:
+        found.setdefault(row.workload, {})[row.policy] = row
+    return found
+
+
+def claims(rows: Rows, sweeps: Sequence[Sweep] = SWEEPS) -> Sequence[Claim]:
+    """Those that the rows say something of."""
+    within = f"no more than {ALLOWED_POINTS:g} point behind"
+    leads = [
+        _ahead_of_best(where, of_point)
+        for where, point in _places(sweeps)
+        if len(of_point := rows.get(point.name, {})) > 1 and OURS in of_point
+    ]
+    all_of_them = (
+        PairedCriterion(f"everywhere {within} the best policy that reacts", -ALLOWED_POINTS, leads),
+        PairedCriterion(
+            f"{ROUTERS[-1]} routers {within} one",
+            -ALLOWED_POINTS,
+            _beside(rows, REPLICAS, float(ROUTERS[-1]), float(ROUTERS[0])),
+        ),
+        PairedCriterion(
+            f"{MANY:,} engines {within} {FEW}", -ALLOWED_POINTS, _beside(rows, ENGINES, float(MANY), float(FEW))
+        ),
+    )
+    return [claim for claim in all_of_them if claim.pairs]
+
+
+def beside(row: ScaleRow, other: ScaleRow, where: str, name: str) -> Paired:
+    """A row against another, seed by seed."""
+    differences = [one - two for one, two in zip(row.attained, other.attained, strict=True)]
+    return Paired(where, f"{name}, {100 * other.attainment.mean:.1f}", estimate(differences))
+
+
+def best_reactive(of_point: Mapping[str, ScaleRow]) -> ScaleRow:
+    """The best of the policies that have no foresight."""
+    return max((row for row in of_point.values() if row.policy != OURS), key=lambda row: row.attainment.mean)
+
+
+def _places(sweeps: Sequence[Sweep]) -> Sequence[tuple[str, Point]]:
+    """Each point once, with what it is called in the first of its sweeps."""
+    named: dict[Point, str] = {}
+    for sweep in sweeps:
+        for x, point in sweep.points.items():
+            named.setdefault(point, f"{sweep.title}: {sweep.ticks[x]}")
+    return [(where, point) for point, where in named.items()]
+
+
+def _ahead_of_best(where: str, of_point: Mapping[str, ScaleRow]) -> Paired:
+    rival = best_reactive(of_point)
+    return beside(of_point[OURS], rival, where, rival.policy)
+
+
+def _beside(rows: Rows, sweep: Sweep, x: float, other_x: float) -> Sequence[Paired]:
+    there, others = (rows.get(sweep.points[each].name, {}).get(OURS) for each in (x, other_x))
+    if there is None or others is None:
+        return ()
+    return (beside(there, others, f"{sweep.title}: {sweep.ticks[x]}", sweep.ticks[other_x]),)
