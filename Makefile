@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-prism bench-simulator validate-simulator exp-floor exp-lens exp-lens-live exp-prism test test-fast lint format lock
+.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-prism bench-simulator validate-simulator exp-floor exp-lens exp-lens-live exp-prism exp-drift exp-scale test test-fast lint format lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,14 @@ exp-lens-live: setup ## what lens attains on emulated engines and a real model, 
 exp-prism: setup ## what prism attains on unequal engines, simulated; TRACES=folder, SMOKE=1 for a quick look, RESUME=1 to go on
 	@test -n "$(TRACES)" || { echo 'exp-prism needs the traces: make exp-prism TRACES=folder' >&2; exit 2; }
 	@$(BIN)/python -m loadgen.experiments.prism $(TRACES) $(if $(SMOKE),--smoke) $(if $(RESUME),--resume) $(OPTIONS)
+
+exp-drift: setup ## attainment over time as an engine slows, dies or joins, simulated; TRACES=folder, SMOKE=1, FULL=1, RESUME=1
+	@test -n "$(TRACES)" || { echo 'exp-drift needs the traces: make exp-drift TRACES=folder' >&2; exit 2; }
+	@$(BIN)/python -m loadgen.experiments.drift $(TRACES) $(if $(SMOKE),--smoke) $(if $(FULL),--full) $(if $(RESUME),--resume) $(OPTIONS)
+
+exp-scale: setup ## up to a thousand engines, several routers, late telemetry, wrong predictions, simulated; options as exp-drift
+	@test -n "$(TRACES)" || { echo 'exp-scale needs the traces: make exp-scale TRACES=folder' >&2; exit 2; }
+	@$(BIN)/python -m loadgen.experiments.scale $(TRACES) $(if $(SMOKE),--smoke) $(if $(FULL),--full) $(if $(RESUME),--resume) $(OPTIONS)
 
 fit-profile: setup ## a GPU profile for the emulated engine from step logs, LOGS="a.jsonl b.jsonl" NAME=my-gpu
 	@test -n "$(LOGS)" -a -n "$(NAME)" || { \

@@ -1,6 +1,7 @@
 """How the fleet was to come through what befalls it, and what was found. Pure."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from loadgen.experiments.criteria import ROUNDING, Claim
@@ -130,7 +131,7 @@ def back_after_s(row: SeriesRow, least: float, timeline: Timeline) -> float | No
         for middle_s, windows in row.over_time()
         if middle_s > timeline.at_s
     ]
-    for (begins_s, attained), (_, next_attained) in zip(later, later[1:], strict=False):
+    for (begins_s, attained), (_, next_attained) in pairwise(later):
         if min(attained, next_attained) >= least - ROUNDING:
             return begins_s
     return None

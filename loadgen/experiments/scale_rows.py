@@ -64,6 +64,4 @@ def run_timed(cell: Cell, seed: int) -> TimedRun:
 
 def row_of(seeds: Sequence[int], cell: Cell, runs: Sequence[TimedRun]) -> ScaleRow:
     """The row of a cell's runs."""
-    return ScaleRow(
-        workload=cell.workload, rate=cell.rate, policy=cell.scenario.policy, seeds=tuple(seeds), runs=runs
-    )
+    return ScaleRow(workload=cell.workload, rate=cell.rate, policy=cell.scenario.policy, seeds=tuple(seeds), runs=runs)

@@ -3,10 +3,15 @@
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from loadgen.__main__ import main
-from loadgen.experiments import floor, lens, prism
+from loadgen.experiments import drift, floor, lens, prism, scale
+from loadgen.experiments.drift_series import SeriesRow
+from loadgen.experiments.own_command import Experiment, command
+from loadgen.experiments.own_rows import OwnRow
 from loadgen.experiments.prism_loads import SMOKED
+from loadgen.experiments.scale_rows import ScaleRow
 from loadgen.simulate.rows import Row
 
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n" + "".join(
@@ -83,3 +88,35 @@ def test_what_prism_attains_is_smoked(tmp_path):
     assert prism.main([*arguments, "--resume"]) == 0
     assert (rows.read_bytes(), regrets.read_bytes()) == found
     assert prism.main([str(tmp_path / "elsewhere"), "--smoke"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("experiment", "row_type", "figures"),
+    [
+        (drift.EXPERIMENT, SeriesRow, {"drift.svg", "drift-errors.svg"}),
+        (scale.EXPERIMENT, ScaleRow, {"scale.svg"}),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_an_experiment_with_rows_of_its_own_kind_is_smoked(
+    tmp_path, experiment: Experiment, row_type: type[OwnRow], figures: set[str]
+):
+    (tmp_path / "AzureLLMInferenceTrace_conv.csv").write_text(AZURE)
+    (tmp_path / "AzureLLMInferenceTrace_code.csv").write_text(AZURE)
+    (tmp_path / "arxiv_summarization_lengths.csv").write_text(LENGTHS)
+    rows_path, page_path = tmp_path / "rows.jsonl", tmp_path / "results" / "page.md"
+    arguments = [str(tmp_path), "--smoke", "--rows", str(rows_path), "--page", str(page_path)]
+    assert command(experiment, arguments) == 0
+    found, page = rows_path.read_bytes(), page_path.read_text()
+    rows = [msgspec.json.decode(line, type=row_type) for line in found.splitlines()]
+    assert {"synergy", "weighted-least-tokens"} < {row.policy for row in rows}
+    assert all(row.simulated and row.seeds == (0,) for row in rows)
+    assert "**Simulated**" in page
+    assert {path.name for path in page_path.parent.glob("*.svg")} == figures
+    assert all(f"({name})" in page for name in figures)
+    rows_path.write_bytes(b"\n".join(found.splitlines()[1:]))  # broken off before all was run
+    assert command(experiment, [*arguments, "--resume"]) == 0
+    if experiment is drift.EXPERIMENT:  # the other's say how long they took
+        assert rows_path.read_bytes() == found
+    assert len(rows_path.read_bytes().splitlines()) == len(rows)
+    assert command(experiment, [str(tmp_path / "elsewhere"), "--smoke", "--rows", str(rows_path)]) == 2

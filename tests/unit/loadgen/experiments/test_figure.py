@@ -57,3 +57,21 @@ def test_a_logarithmic_axis_is_labelled_in_plain_numbers():
     by_engines = {float(engines): Value(1.0) for engines in (10, 100, 1000)}
     drawing = curves_figure([Curves("", {"synergy": by_engines})], "engines", "ms", ours="synergy", logarithmic=True)
     assert ">1,000</text>" in drawing
+
+
+def test_panels_have_their_own_axes_and_go_on_in_the_next_line():
+    errors = Curves(
+        "", {"synergy": {0.0: Value(1.0), 1.0: Value(2.0)}}, x_label="wrong", ticks={0.0: "not", 1.0: "much"}
+    )
+    sizes = Curves("", {"synergy": {10.0: Value(1.0), 1000.0: Value(2.0)}}, logarithmic=True)
+    one_line = curves_figure([errors, sizes, errors], "engines", "%", ours="synergy")
+    for text in ("wrong", "engines", "not", "much", "1,000"):
+        assert f">{text}</text>" in one_line
+    two_lines = curves_figure([errors, sizes, errors], "engines", "%", ours="synergy", columns=2)
+    assert _height(two_lines) > 1.5 * _height(one_line)
+
+
+def _height(drawing: str) -> float:
+    found = re.search(r'height="([0-9.]+)pt"', drawing)
+    assert found is not None
+    return float(found[1])
