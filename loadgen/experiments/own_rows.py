@@ -57,10 +57,17 @@ def run_own(
         row: what its seeds, in order, amount to.
         path: of the rows.
         resume: whether what is in the file already is taken from there.
+
+    Raises:
+        BadTrace, ImpossibleLoad: of a load that cannot be drawn.
     """
     known = _known(path, seeds, row_type) if resume else {}
+    missing = [cell for cell in planned if key_of(cell) not in known]
+    for draw in {(cell.workload, cell.rate): cell.draw for cell in missing}.values():
+        # Here, where a mistake can be told; and what was read for it, the processes have from the start.
+        draw(seeds[0])
     write_rows(known.values(), path)
-    runs = [(cell, seed) for cell in planned if key_of(cell) not in known for seed in seeds]
+    runs = [(cell, seed) for cell in missing for seed in seeds]
     found: dict[Key, dict[int, Found]] = {}
     for place, of_seed in in_processes([partial(run, *each) for each in runs], console):
         cell, seed = runs[place]
