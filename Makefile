@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-prism bench-simulator validate-simulator exp-floor exp-lens exp-lens-live exp-prism exp-drift exp-scale test test-fast lint format lock
+.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-prism bench-simulator validate-simulator exp-floor exp-lens exp-lens-live exp-prism exp-ablation exp-heterogeneous exp-long-context exp-mixed exp-drift exp-scale test test-fast lint format lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -55,13 +55,29 @@ exp-prism: setup ## what prism attains on unequal engines, simulated; TRACES=fol
 	@test -n "$(TRACES)" || { echo 'exp-prism needs the traces: make exp-prism TRACES=folder' >&2; exit 2; }
 	@$(BIN)/python -m loadgen.experiments.prism $(TRACES) $(if $(SMOKE),--smoke) $(if $(RESUME),--resume) $(OPTIONS)
 
-exp-drift: setup ## attainment over time as an engine slows, dies or joins, simulated; TRACES=folder, SMOKE=1, FULL=1, RESUME=1
-	@test -n "$(TRACES)" || { echo 'exp-drift needs the traces: make exp-drift TRACES=folder' >&2; exit 2; }
-	@$(BIN)/python -m loadgen.experiments.drift $(TRACES) $(if $(SMOKE),--smoke) $(if $(FULL),--full) $(if $(RESUME),--resume) $(OPTIONS)
+exp-ablation: setup ## both layers, one or none on eight H100, and the tuned rivals, simulated; TRACES=folder, SMOKE=1 or FULL=1, RESUME=1
+	@test -n "$(TRACES)" || { echo 'exp-ablation needs the traces: make exp-ablation TRACES=folder' >&2; exit 2; }
+	@$(BIN)/python -m loadgen.experiments.ablation $(TRACES) $(EXTENT) $(OPTIONS)
 
-exp-scale: setup ## up to a thousand engines, several routers, late telemetry, wrong predictions, simulated; options as exp-drift
+exp-heterogeneous: setup ## every router policy on unequal engines, simulated; TRACES=folder, SMOKE=1 or FULL=1, RESUME=1
+	@test -n "$(TRACES)" || { echo 'exp-heterogeneous needs the traces: make exp-heterogeneous TRACES=folder' >&2; exit 2; }
+	@$(BIN)/python -m loadgen.experiments.heterogeneous $(TRACES) $(EXTENT) $(OPTIONS)
+
+exp-long-context: setup ## throughput where prompts are long beside the most there can be, simulated; TRACES=folder, SMOKE=1 or FULL=1, RESUME=1
+	@test -n "$(TRACES)" || { echo 'exp-long-context needs the traces: make exp-long-context TRACES=folder' >&2; exit 2; }
+	@$(BIN)/python -m loadgen.experiments.long_context $(TRACES) $(EXTENT) $(OPTIONS)
+
+exp-mixed: setup ## three classes at once, above and without lens, simulated; TRACES=folder, SMOKE=1 or FULL=1, RESUME=1
+	@test -n "$(TRACES)" || { echo 'exp-mixed needs the traces: make exp-mixed TRACES=folder' >&2; exit 2; }
+	@$(BIN)/python -m loadgen.experiments.mixed $(TRACES) $(EXTENT) $(OPTIONS)
+
+exp-drift: setup ## attainment over time as an engine slows, dies or joins, simulated; TRACES=folder, SMOKE=1 or FULL=1, RESUME=1
+	@test -n "$(TRACES)" || { echo 'exp-drift needs the traces: make exp-drift TRACES=folder' >&2; exit 2; }
+	@$(BIN)/python -m loadgen.experiments.drift $(TRACES) $(EXTENT) $(OPTIONS)
+
+exp-scale: setup ## up to a thousand engines, several routers, late telemetry, wrong predictions, simulated; options as before
 	@test -n "$(TRACES)" || { echo 'exp-scale needs the traces: make exp-scale TRACES=folder' >&2; exit 2; }
-	@$(BIN)/python -m loadgen.experiments.scale $(TRACES) $(if $(SMOKE),--smoke) $(if $(FULL),--full) $(if $(RESUME),--resume) $(OPTIONS)
+	@$(BIN)/python -m loadgen.experiments.scale $(TRACES) $(EXTENT) $(OPTIONS)
 
 fit-profile: setup ## a GPU profile for the emulated engine from step logs, LOGS="a.jsonl b.jsonl" NAME=my-gpu
 	@test -n "$(LOGS)" -a -n "$(NAME)" || { \
@@ -91,6 +107,8 @@ format: setup ## format the code and fix what can be fixed
 lock: setup ## pin all dependencies anew, with hashes and without addresses
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --all-extras pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --no-deps requirements-bare.in --output-file requirements-bare.lock
+
+EXTENT = $(if $(SMOKE),--smoke) $(if $(FULL),--full) $(if $(RESUME),--resume)
 
 LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links

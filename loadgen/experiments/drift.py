@@ -10,10 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from loadgen.experiments.comparison import Extent
 from loadgen.experiments.drift_loads import DELAY_S, LINES, SMOKED, SMOKED_TIMELINE, TIMELINE, Line
 from loadgen.experiments.drift_page import figures, page
 from loadgen.experiments.drift_series import SeriesRow, row_of, run_series
-from loadgen.experiments.own_command import Asked, Document, Experiment, Extent, command
+from loadgen.experiments.own_command import Asked, Experiment, Illustrated, command
 from loadgen.experiments.own_rows import run_own
 from loadgen.experiments.prism import profiled
 from loadgen.experiments.prism_loads import BY_LENS, ENGINES
@@ -54,7 +55,7 @@ def cells(traces: Path, lines: Sequence[Line], at_s: float, arriving_s: float) -
     ]
 
 
-def run(asked: Asked, console: Console) -> Document:
+def run(asked: Asked, console: Console) -> Illustrated:
     """Run and write the rows.
 
     Raises:
@@ -71,10 +72,16 @@ def run(asked: Asked, console: Console) -> Document:
         console,
         resume=asked.resume,
     )
-    return Document(page(rows, timeline), figures(rows, timeline))
+    return Illustrated(page(rows, timeline), figures(rows, timeline))
 
 
-EXPERIMENT = Experiment("drift", __doc__, run)
+EXPERIMENT = Experiment("drift", str(__doc__), run)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what is asked; returns the exit status."""
+    return command(EXPERIMENT, arguments)
+
 
 if __name__ == "__main__":
-    sys.exit(command(EXPERIMENT))
+    sys.exit(main())

@@ -2,30 +2,14 @@
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 
 from loadgen.arguments import positive_int
+from loadgen.experiments.comparison import RESULTS, RUNS, SEEDS, Extent
 from loadgen.traces import BadTrace
-
-RUNS, RESULTS = Path("runs"), Path("docs/results")
-
-
-class Extent(StrEnum):
-    """How much is run."""
-
-    SMOKE = "smoke"
-    """A minute's worth, to see that it runs."""
-    QUICK = "quick"
-    """Some minutes: figures with wide intervals."""
-    FULL = "full"
-    """What the documents are made of."""
-
-
-SEEDS: Mapping[Extent, int] = {Extent.SMOKE: 1, Extent.QUICK: 2, Extent.FULL: 5}
 
 
 class Asked(NamedTuple):
@@ -40,8 +24,8 @@ class Asked(NamedTuple):
     """Whether what is in the file of rows already is taken from there."""
 
 
-class Document(NamedTuple):
-    """What is told of the rows."""
+class Illustrated(NamedTuple):
+    """What is told of the rows: a page with as many figures as it needs."""
 
     text: str
     """Markdown."""
@@ -55,7 +39,7 @@ class Experiment(NamedTuple):
     name: str
     """Of the command, the rows and the page."""
     about: str
-    run: Callable[[Asked, Console], Document]
+    run: Callable[[Asked, Console], Illustrated]
     """Runs and writes the rows. Raises BadTrace of the traces."""
 
 
@@ -80,13 +64,13 @@ def command(experiment: Experiment, arguments: Sequence[str] | None = None) -> i
     console = Console()
     asked = Asked(options.traces, extent, range(options.seeds or SEEDS[extent]), rows_path, options.resume)
     try:
-        document = experiment.run(asked, console)
+        told = experiment.run(asked, console)
     except BadTrace as error:
         console.print(str(error), style="red", markup=False)
         return 2
     page_path.parent.mkdir(parents=True, exist_ok=True)
-    page_path.write_text(document.text)
-    for figure, drawing in document.figures.items():
+    page_path.write_text(told.text)
+    for figure, drawing in told.figures.items():
         page_path.with_name(figure).write_text(drawing)
     console.print(f"rows: {rows_path}\npage: {page_path}", markup=False, highlight=False, soft_wrap=True)
     return 0

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from loadgen.experiments.own_command import Asked, Document, Experiment, Extent, command
+from loadgen.experiments.comparison import Extent
+from loadgen.experiments.own_command import Asked, Experiment, Illustrated, command
 from loadgen.experiments.own_rows import run_own
 from loadgen.experiments.prism import profiled
 from loadgen.experiments.prism_loads import BY_LENS
@@ -49,7 +50,7 @@ def cells(traces: Path, planned: Sequence[Point]) -> list[Cell]:
     ]
 
 
-def run(asked: Asked, console: Console) -> Document:
+def run(asked: Asked, console: Console) -> Illustrated:
     """Run and write the rows.
 
     Raises:
@@ -66,10 +67,16 @@ def run(asked: Asked, console: Console) -> Document:
         console,
         resume=asked.resume,
     )
-    return Document(page(rows, sweeps), {FIGURE: figure(rows, sweeps)})
+    return Illustrated(page(rows, sweeps), {FIGURE: figure(rows, sweeps)})
 
 
-EXPERIMENT = Experiment("scale", __doc__, run)
+EXPERIMENT = Experiment("scale", str(__doc__), run)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what is asked; returns the exit status."""
+    return command(EXPERIMENT, arguments)
+
 
 if __name__ == "__main__":
-    sys.exit(command(EXPERIMENT))
+    sys.exit(main())

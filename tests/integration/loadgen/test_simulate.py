@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from loadgen.__main__ import main
-from loadgen.experiments import drift, floor, lens, prism, scale
+from loadgen.experiments import ablation, drift, floor, heterogeneous, lens, long_context, mixed, prism, scale
+from loadgen.experiments.comparison import Extent, Load
 from loadgen.experiments.drift_series import SeriesRow
-from loadgen.experiments.own_command import Experiment, command
 from loadgen.experiments.own_rows import OwnRow
 from loadgen.experiments.prism_loads import SMOKED
 from loadgen.experiments.scale_rows import ScaleRow
@@ -90,33 +90,48 @@ def test_what_prism_attains_is_smoked(tmp_path):
     assert prism.main([str(tmp_path / "elsewhere"), "--smoke"]) == 2
 
 
+@pytest.mark.parametrize("experiment", [ablation, heterogeneous, long_context, mixed], ids=lambda each: each.__name__)
+def test_what_compares_systems_is_smoked(experiment, tmp_path):
+    (tmp_path / "AzureLLMInferenceTrace_conv.csv").write_text(AZURE)
+    (tmp_path / "AzureLLMInferenceTrace_code.csv").write_text(AZURE)
+    (tmp_path / "arxiv_summarization_lengths.csv").write_text(LENGTHS)
+    rows, page = tmp_path / "rows.jsonl", tmp_path / "page.md"
+    arguments = [str(tmp_path), "--smoke", "--seconds", "1", "--rows", str(rows), "--page", str(page)]
+    assert experiment.main(arguments) == 0
+    planned = experiment.cells(Load(tmp_path, 1.0), Extent.SMOKE)
+    assert len(rows_of(rows)) == len(planned)
+    text, figure = page.read_text(), (tmp_path / f"{experiment.EXPERIMENT.name}.svg").read_text()
+    assert "**Simulated**" in text
+    assert f"({experiment.EXPERIMENT.name}.svg)" in text
+    assert figure.startswith("<svg")
+    found = rows.read_bytes()
+    assert experiment.main([*arguments, "--resume"]) == 0
+    assert (rows.read_bytes(), page.read_text()) == (found, text)
+    assert experiment.main([str(tmp_path / "elsewhere"), "--smoke", "--rows", str(rows)]) == 2
+
+
 @pytest.mark.parametrize(
     ("experiment", "row_type", "figures"),
-    [
-        (drift.EXPERIMENT, SeriesRow, {"drift.svg", "drift-errors.svg"}),
-        (scale.EXPERIMENT, ScaleRow, {"scale.svg"}),
-    ],
-    ids=lambda value: getattr(value, "name", ""),
+    [(drift, SeriesRow, {"drift.svg", "drift-errors.svg"}), (scale, ScaleRow, {"scale.svg"})],
+    ids=["drift", "scale"],
 )
-def test_an_experiment_with_rows_of_its_own_kind_is_smoked(
-    tmp_path, experiment: Experiment, row_type: type[OwnRow], figures: set[str]
-):
+def test_an_experiment_with_rows_of_its_own_kind_is_smoked(experiment, row_type: type[OwnRow], figures, tmp_path):
     (tmp_path / "AzureLLMInferenceTrace_conv.csv").write_text(AZURE)
     (tmp_path / "AzureLLMInferenceTrace_code.csv").write_text(AZURE)
     (tmp_path / "arxiv_summarization_lengths.csv").write_text(LENGTHS)
     rows_path, page_path = tmp_path / "rows.jsonl", tmp_path / "results" / "page.md"
-    arguments = [str(tmp_path), "--smoke", "--rows", str(rows_path), "--page", str(page_path)]
-    assert command(experiment, arguments) == 0
+    arguments = [str(tmp_path), "--smoke", "--seeds", "1", "--rows", str(rows_path), "--page", str(page_path)]
+    assert experiment.main(arguments) == 0
     found, page = rows_path.read_bytes(), page_path.read_text()
     rows = [msgspec.json.decode(line, type=row_type) for line in found.splitlines()]
-    assert {"synergy", "weighted-least-tokens"} < {row.policy for row in rows}
+    assert {row.policy for row in rows} == {"synergy", *experiment.CONTENDERS}
     assert all(row.simulated and row.seeds == (0,) for row in rows)
     assert "**Simulated**" in page
     assert {path.name for path in page_path.parent.glob("*.svg")} == figures
     assert all(f"({name})" in page for name in figures)
     rows_path.write_bytes(b"\n".join(found.splitlines()[1:]))  # broken off before all was run
-    assert command(experiment, [*arguments, "--resume"]) == 0
-    if experiment is drift.EXPERIMENT:  # the other's say how long they took
-        assert rows_path.read_bytes() == found
-    assert len(rows_path.read_bytes().splitlines()) == len(rows)
-    assert command(experiment, [str(tmp_path / "elsewhere"), "--smoke", "--rows", str(rows_path)]) == 2
+    assert experiment.main([*arguments, "--resume"]) == 0
+    again = [msgspec.json.decode(line, type=row_type) for line in rows_path.read_bytes().splitlines()]
+    assert [row.key for row in again] == [row.key for row in rows]
+    assert again[1:] == rows[1:]
+    assert experiment.main([str(tmp_path / "elsewhere"), "--smoke", "--rows", str(rows_path)]) == 2
