@@ -44,12 +44,8 @@ class Curves(NamedTuple):
     """By name, the values by where they are on the x-axis."""
     marks: Sequence[float] = ()
     """Where on the x-axis there is something to be seen."""
-    x_label: str | None = None
-    """Instead of the figure's."""
     ticks: Mapping[float, str] = MappingProxyType({})
     """What is written along the x-axis instead of numbers, by place."""
-    logarithmic: bool = False
-    """Whether the x-axis is, whatever the others are."""
 
 
 class Bars(NamedTuple):
@@ -90,10 +86,10 @@ def curves_figure(
             axes.axvline(x, color=MARK_COLOUR, lw=0.8, ls=(0, (1, 2)))
         if panel.ticks:
             axes.set_xticks(list(panel.ticks), list(panel.ticks.values()))
-        if logarithmic or panel.logarithmic:
+        if logarithmic:
             everywhere = [x for values in panel.of.values() for x in values]
             scale_plainly(axes, "x", min(everywhere) / MARGIN, max(everywhere) * MARGIN)
-        axes.set(title=panel.title, xlabel=panel.x_label or x_label)
+        axes.set(title=panel.title, xlabel=x_label)
 
     return _figure(shown, draw, y_label, looks, columns or len(shown), bottom)
 

@@ -37,10 +37,10 @@ def claims(rows: Rows, sweeps: Sequence[Sweep] = SWEEPS) -> Sequence[Claim]:
         PairedCriterion(
             f"{ROUTERS[-1]} routers {within} one",
             -ALLOWED_POINTS,
-            _beside(rows, REPLICAS, float(ROUTERS[-1]), float(ROUTERS[0])),
+            _beside(rows, REPLICAS, f"{ROUTERS[-1]}", f"{ROUTERS[0]}"),
         ),
         PairedCriterion(
-            f"{MANY:,} engines {within} {FEW}", -ALLOWED_POINTS, _beside(rows, ENGINES, float(MANY), float(FEW))
+            f"{MANY:,} engines {within} {FEW}", -ALLOWED_POINTS, _beside(rows, ENGINES, f"{MANY:,}", f"{FEW}")
         ),
     )
     return [claim for claim in all_of_them if claim.pairs]
@@ -61,8 +61,8 @@ def _places(sweeps: Sequence[Sweep]) -> Sequence[tuple[str, Point]]:
     """Each point once, with what it is called in the first of its sweeps."""
     named: dict[Point, str] = {}
     for sweep in sweeps:
-        for x, point in sweep.points.items():
-            named.setdefault(point, f"{sweep.title}: {sweep.ticks[x]}")
+        for value, point in sweep.points.items():
+            named.setdefault(point, f"{sweep.title}: {value}")
     return [(where, point) for point, where in named.items()]
 
 
@@ -71,8 +71,8 @@ def _ahead_of_best(where: str, of_point: Mapping[str, ScaleRow]) -> Paired:
     return beside(of_point[OURS], rival, where, rival.policy)
 
 
-def _beside(rows: Rows, sweep: Sweep, x: float, other_x: float) -> Sequence[Paired]:
-    there, others = (rows.get(sweep.points[each].name, {}).get(OURS) for each in (x, other_x))
+def _beside(rows: Rows, sweep: Sweep, value: str, other: str) -> Sequence[Paired]:
+    there, others = (rows.get(sweep.points[each].name, {}).get(OURS) for each in (value, other))
     if there is None or others is None:
         return ()
-    return (beside(there, others, f"{sweep.title}: {sweep.ticks[x]}", sweep.ticks[other_x]),)
+    return (beside(there, others, f"{sweep.title}: {value}", other),)

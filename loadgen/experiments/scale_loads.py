@@ -57,36 +57,23 @@ class Sweep(NamedTuple):
     """Points that differ in one thing."""
 
     title: str
-    x_label: str
-    points: Mapping[float, Point]
-    """By where they are on the x-axis."""
-    ticks: Mapping[float, str]
-    """What is written there; also in tables."""
-    logarithmic: bool = False
-
-
-def _numbered(values: Sequence[float]) -> Mapping[float, str]:
-    return {float(value): f"{value:,g}" for value in values}
+    points: Mapping[str, Point]
+    """By that thing."""
 
 
 ENGINES = Sweep(
-    "engines",
-    "engines",
-    {float(engines): Point(engines=engines, arriving_s=SHORT_S) for engines in (FEW, SOME, MANY)},
-    _numbered((FEW, SOME, MANY)),
-    logarithmic=True,
+    "engines", {f"{engines:,}": Point(engines=engines, arriving_s=SHORT_S) for engines in (FEW, SOME, MANY)}
 )
-REPLICAS = Sweep(
-    "routers", "routers", {float(replicas): Point(replicas=replicas) for replicas in ROUTERS}, _numbered(ROUTERS)
-)
-DELAYS = Sweep(
-    "telemetry delay, s", "s", {delay_s: Point(delay_s=delay_s) for delay_s in DELAYS_S}, _numbered(DELAYS_S)
-)
+REPLICAS = Sweep("routers", {f"{replicas}": Point(replicas=replicas) for replicas in ROUTERS})
+DELAYS = Sweep("telemetry delay, s", {f"{delay_s:g}": Point(delay_s=delay_s) for delay_s in DELAYS_S})
 ERRORS = Sweep(
     "prediction error",
-    "",
-    {-1.0: Point(misjudged=(LESS,)), 0.0: Point(), 1.0: Point(misjudged=(MORE,)), 2.0: Point(misjudged=(LESS, MORE))},
-    {-1.0: "−20 %", 0.0: "none", 1.0: "+20 %", 2.0: "±20 %"},
+    {
+        "−20 %": Point(misjudged=(LESS,)),
+        "none": Point(),
+        "+20 %": Point(misjudged=(MORE,)),
+        "±20 %": Point(misjudged=(LESS, MORE)),
+    },
 )
 SWEEPS: Sequence[Sweep] = (ENGINES, REPLICAS, DELAYS, ERRORS)
 
@@ -99,8 +86,8 @@ def points(sweeps: Sequence[Sweep]) -> Sequence[Point]:
 def hurried(sweep: Sweep, times: float, most_engines: int) -> Sweep:
     """The same in so many times less time, without the largest fleets."""
     kept = {
-        x: point._replace(arriving_s=point.arriving_s / times)
-        for x, point in sweep.points.items()
+        value: point._replace(arriving_s=point.arriving_s / times)
+        for value, point in sweep.points.items()
         if point.engines <= most_engines
     }
     return sweep._replace(points=kept)

@@ -12,7 +12,6 @@ from loadgen.student import Estimate, estimate
 
 FIGURE = "scale.svg"
 """Beside the page."""
-COLUMNS = 2
 ROOM_POINTS = 2.0
 """Below the lowest value of the figure."""
 USUAL = Point()
@@ -77,32 +76,26 @@ def figure(rows: Sequence[ScaleRow], sweeps: Sequence[Sweep] = SWEEPS) -> str:
     """SVG: a panel a sweep."""
     by_name = by_point(rows)
     shown = [
-        Curves(
-            sweep.title,
-            _curves(by_name, sweep),
-            x_label=sweep.x_label,
-            ticks={} if sweep.logarithmic else {x: sweep.ticks[x] for x in sweep.points},
-            logarithmic=sweep.logarithmic,
-        )
+        Curves(sweep.title, _curves(by_name, sweep), ticks={float(x): value for x, value in enumerate(sweep.points)})
         for sweep in sweeps
     ]
     lowest = min(100 * row.attainment.mean for row in rows)
     bottom = max(0.0, lowest - ROOM_POINTS)
-    return curves_figure(shown, "", "attainment, %", ours=OURS, columns=COLUMNS, bottom=bottom)
+    return curves_figure(shown, "", "attainment, %", ours=OURS, bottom=bottom)
 
 
 def _curves(rows: Rows, sweep: Sweep) -> Mapping[str, Mapping[float, Value]]:
     curves: dict[str, dict[float, Value]] = {}
-    for x, point in sweep.points.items():
+    for x, point in enumerate(sweep.points.values()):
         for policy, row in rows.get(point.name, {}).items():
             mean, ci95 = row.attainment.mean, row.attainment.ci95
-            curves.setdefault(policy, {})[x] = Value(100 * mean, None if ci95 is None else 100 * ci95)
+            curves.setdefault(policy, {})[float(x)] = Value(100 * mean, None if ci95 is None else 100 * ci95)
     return curves
 
 
 def _swept(rows: Rows, sweep: Sweep, policies: Sequence[str]) -> Iterator[str]:
     yield SWEPT.format(title=sweep.title, policies=" | ".join(policies), dashes="---|" * len(policies))
-    for x, point in sweep.points.items():
+    for value, point in sweep.points.items():
         of_point = rows.get(point.name, {})
         if OURS not in of_point:
             continue
@@ -110,7 +103,7 @@ def _swept(rows: Rows, sweep: Sweep, policies: Sequence[str]) -> Iterator[str]:
         lead = estimate([one - two for one, two in zip(ours.attained, rival.attained, strict=True)])
         best = max(row.attainment.mean for row in of_point.values())
         cells = (
-            sweep.ticks[x],
+            value,
             *(_attained(of_point.get(policy), best) for policy in policies),
             _percent(lead, sign=True),
             _percent(ours.refused),
