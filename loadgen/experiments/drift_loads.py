@@ -118,9 +118,9 @@ class Line(NamedTuple):
         return (Die(at_s, STRUCK) if self.kind is Kind.DIES else Join(at_s, STRUCK, ENGINES[STRUCK]),)
 
 
-CARRIED: Sequence[Line] = (Line(Kind.SLOWS, 10.0), Line(Kind.DIES, 5.0), Line(Kind.JOINS, 5.0))
+CARRIED: Sequence[Line] = (Line(Kind.SLOWS, 12.0), Line(Kind.DIES, 6.0), Line(Kind.JOINS, 6.0))
 """What the smaller fleet can carry too."""
-BEYOND: Sequence[Line] = (Line(Kind.SLOWS, 15.0), Line(Kind.DIES, 10.0), Line(Kind.JOINS, 10.0))
+BEYOND: Sequence[Line] = (Line(Kind.SLOWS, 18.0), Line(Kind.DIES, 12.0), Line(Kind.JOINS, 12.0))
 """What only the larger can."""
 LINES: Sequence[Line] = (*CARRIED, *BEYOND)
 SMOKED: Sequence[Line] = (CARRIED[0], *BEYOND[1:])

@@ -4,7 +4,7 @@ Virtual time; step models are learned from telemetry, from cold in every run.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from loadgen.experiments.own_command import Asked, Experiment, Illustrated, comm
 from loadgen.experiments.own_rows import run_own
 from loadgen.experiments.prism import profiled
 from loadgen.experiments.prism_loads import BY_LENS
-from loadgen.experiments.scale_loads import DEALT, SMOKED, SWEEPS, Point, points
+from loadgen.experiments.scale_loads import DEALT, FULL_SWEEPS, SMOKED, SWEEPS, Point, Sweep, points
 from loadgen.experiments.scale_page import FIGURE, figure, page
 from loadgen.experiments.scale_rows import ScaleRow, row_of, run_timed
 from loadgen.experiments.tables import OURS
@@ -26,6 +26,8 @@ from loadgen.simulate.run import Scenario
 
 CONTENDERS = ("weighted-least-requests", "weighted-least-tokens")
 """The policies that react and come nearest."""
+
+SWEPT: Mapping[Extent, Sequence[Sweep]] = {Extent.SMOKE: SMOKED, Extent.QUICK: SWEEPS, Extent.FULL: FULL_SWEEPS}
 
 
 def cells(traces: Path, planned: Sequence[Point]) -> list[Cell]:
@@ -56,7 +58,7 @@ def run(asked: Asked, console: Console) -> Illustrated:
     Raises:
         BadTrace: of the traces.
     """
-    sweeps = SMOKED if asked.extent is Extent.SMOKE else SWEEPS
+    sweeps = SWEPT[asked.extent]
     rows = run_own(
         cells(asked.traces, points(sweeps)),
         asked.seeds,

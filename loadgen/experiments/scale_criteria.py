@@ -4,7 +4,18 @@ from collections.abc import Mapping, Sequence
 
 from loadgen.experiments.criteria import Claim
 from loadgen.experiments.paired import Paired, PairedCriterion
-from loadgen.experiments.scale_loads import ENGINES, FEW, MANY, REPLICAS, ROUTERS, SWEEPS, Point, Sweep
+from loadgen.experiments.scale_loads import (
+    FEW,
+    MANY,
+    MANY_S,
+    MOST,
+    ONE,
+    ROUTING,
+    SIZE,
+    Point,
+    Sweep,
+    at_size,
+)
 from loadgen.experiments.scale_rows import ScaleRow
 from loadgen.experiments.tables import OURS
 from loadgen.student import estimate
@@ -24,7 +35,7 @@ def by_point(rows: Sequence[ScaleRow]) -> Rows:
     return found
 
 
-def claims(rows: Rows, sweeps: Sequence[Sweep] = SWEEPS) -> Sequence[Claim]:
+def claims(rows: Rows, sweeps: Sequence[Sweep]) -> Sequence[Claim]:
     """Those that the rows say something of."""
     within = f"no more than {ALLOWED_POINTS:g} point behind"
     leads = [
@@ -34,13 +45,11 @@ def claims(rows: Rows, sweeps: Sequence[Sweep] = SWEEPS) -> Sequence[Claim]:
     ]
     all_of_them = (
         PairedCriterion(f"everywhere {within} the best policy that reacts", -ALLOWED_POINTS, leads),
+        PairedCriterion(f"{MOST} routers {within} one", -ALLOWED_POINTS, _beside(rows, sweeps, ROUTING, MOST, ONE)),
         PairedCriterion(
-            f"{ROUTERS[-1]} routers {within} one",
+            f"{MANY:,} engines {within} {FEW}",
             -ALLOWED_POINTS,
-            _beside(rows, REPLICAS, f"{ROUTERS[-1]}", f"{ROUTERS[0]}"),
-        ),
-        PairedCriterion(
-            f"{MANY:,} engines {within} {FEW}", -ALLOWED_POINTS, _beside(rows, ENGINES, f"{MANY:,}", f"{FEW}")
+            _beside(rows, sweeps, SIZE, at_size(MANY, MANY_S), at_size(FEW, MANY_S)),
         ),
     )
     return [claim for claim in all_of_them if claim.pairs]
@@ -71,8 +80,11 @@ def _ahead_of_best(where: str, of_point: Mapping[str, ScaleRow]) -> Paired:
     return beside(of_point[OURS], rival, where, rival.policy)
 
 
-def _beside(rows: Rows, sweep: Sweep, value: str, other: str) -> Sequence[Paired]:
-    there, others = (rows.get(sweep.points[each].name, {}).get(OURS) for each in (value, other))
-    if there is None or others is None:
-        return ()
-    return (beside(there, others, f"{sweep.title}: {value}", other),)
+def _beside(rows: Rows, sweeps: Sequence[Sweep], title: str, value: str, other: str) -> Sequence[Paired]:
+    """Ours at one point of a sweep against ours at another."""
+    for sweep in sweeps:
+        if sweep.title == title and {value, other} <= sweep.points.keys():
+            there, others = (rows.get(sweep.points[each].name, {}).get(OURS) for each in (value, other))
+            if there is not None and others is not None:
+                return (beside(there, others, f"{title}: {value}", other),)
+    return ()

@@ -17,8 +17,10 @@ ROUTERS = (1, 2, 4, 8)
 DELAYS_S = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0)
 LESS, MORE = 0.8, 1.2
 """What step times are taken for, of what was learned of them."""
-LONG_S, SHORT_S = 20.0, 2.0
-"""For which requests arrive; short where engines are many."""
+LONG_S, FULL_S = 10.0, 30.0
+"""For which requests arrive, and where it is to be shown in documents."""
+SOME_S, MANY_S = 3.0, 0.3
+"""Where there are 100 engines and 1,000: a run is to take no more than a minute."""
 
 
 class Point(NamedTuple):
@@ -61,36 +63,56 @@ class Sweep(NamedTuple):
     """By that thing."""
 
 
-ENGINES = Sweep(
-    "engines", {f"{engines:,}": Point(engines=engines, arriving_s=SHORT_S) for engines in (FEW, SOME, MANY)}
-)
-REPLICAS = Sweep("routers", {f"{replicas}": Point(replicas=replicas) for replicas in ROUTERS})
-DELAYS = Sweep("telemetry delay, s", {f"{delay_s:g}": Point(delay_s=delay_s) for delay_s in DELAYS_S})
-ERRORS = Sweep(
-    "prediction error",
-    {
-        "−20 %": Point(misjudged=(LESS,)),
-        "none": Point(),
-        "+20 %": Point(misjudged=(MORE,)),
-        "±20 %": Point(misjudged=(LESS, MORE)),
-    },
-)
-SWEEPS: Sequence[Sweep] = (ENGINES, REPLICAS, DELAYS, ERRORS)
+SIZE, ROUTING, LATENESS, ERROR = "engines", "routers", "telemetry delay, s", "prediction error"
+ONE, MOST = f"{ROUTERS[0]}", f"{ROUTERS[-1]}"
+"""Routers, as the sweep has them."""
 
 
-def points(sweeps: Sequence[Sweep]) -> Sequence[Point]:
+def at_size(engines: int, arriving_s: float) -> str:
+    """What a fleet is called in the sweep over sizes."""
+    return f"{engines:,} ({arriving_s:g} s)"
+
+
+def sweeps(long_s: float) -> Sequence[Sweep]:
+    """All of them.
+
+    Args:
+        long_s: for which requests arrive where engines are few.
+    """
+    usual = Point(arriving_s=long_s)
+    sizes = ((FEW, SOME_S), (SOME, SOME_S), (FEW, MANY_S), (SOME, MANY_S), (MANY, MANY_S))
+    return (
+        Sweep(
+            SIZE,
+            {at_size(engines, for_s): Point(engines=engines, arriving_s=for_s) for engines, for_s in sizes},
+        ),
+        Sweep(ROUTING, {f"{replicas}": usual._replace(replicas=replicas) for replicas in ROUTERS}),
+        Sweep(LATENESS, {f"{delay_s:g}": usual._replace(delay_s=delay_s) for delay_s in DELAYS_S}),
+        Sweep(
+            ERROR,
+            {
+                "−20 %": usual._replace(misjudged=(LESS,)),
+                "none": usual,
+                "+20 %": usual._replace(misjudged=(MORE,)),
+                "±20 %": usual._replace(misjudged=(LESS, MORE)),
+            },
+        ),
+    )
+
+
+def points(swept: Sequence[Sweep]) -> Sequence[Point]:
     """Each once: some are part of several sweeps."""
-    return tuple(dict.fromkeys(point for sweep in sweeps for point in sweep.points.values()))
+    return tuple(dict.fromkeys(point for sweep in swept for point in sweep.points.values()))
 
 
-def hurried(sweep: Sweep, times: float, most_engines: int) -> Sweep:
-    """The same in so many times less time, without the largest fleets."""
-    kept = {
-        value: point._replace(arriving_s=point.arriving_s / times)
-        for value, point in sweep.points.items()
-        if point.engines <= most_engines
-    }
-    return sweep._replace(points=kept)
-
-
-SMOKED: Sequence[Sweep] = [hurried(sweep, 20.0, SOME) for sweep in SWEEPS]
+SWEEPS, FULL_SWEEPS = sweeps(LONG_S), sweeps(FULL_S)
+SMOKED: Sequence[Sweep] = [
+    sweep._replace(
+        points={
+            value: point._replace(arriving_s=point.arriving_s / 10)
+            for value, point in sweep.points.items()
+            if point.engines < MANY
+        }
+    )
+    for sweep in SWEEPS
+]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from loadgen.experiments.criteria import claims_table
 from loadgen.experiments.figure import Curves, Value, curves_figure
 from loadgen.experiments.scale_criteria import Rows, best_reactive, by_point, claims
-from loadgen.experiments.scale_loads import FEW, LESS, LONG_S, MORE, RATE_EACH, SHORT_S, SWEEPS, Point, Sweep, points
+from loadgen.experiments.scale_loads import FEW, LESS, MANY_S, MORE, RATE_EACH, SOME_S, Point, Sweep, points
 from loadgen.experiments.scale_rows import ScaleRow
 from loadgen.experiments.tables import NOTHING, OURS, number
 from loadgen.student import Estimate, estimate
@@ -26,8 +26,9 @@ as lens does, whatever routes.
 The load, in place of the published workloads: three classes with lengths from public traces (half Azure conversation at 0.8 s and 40 ms, prompts
 cut at 4,000; 30 % Azure code at 2 s and 50 ms; 20 % arXiv documents of double length, cut at 7,800, at 10 s and 100 ms), Poisson
 arrivals of {RATE_EACH:g} requests a second *and engine*. Unless a line says otherwise: {FEW} engines, one router, telemetry and announcements
-{1e3 * USUAL.delay_s:g} ms old, predictions as they are learned, arrivals for {LONG_S:g} s. Where fleets of several sizes are compared, arrivals are for {SHORT_S:g} s,
-so that a run of the largest takes no more than a minute: queues are then not what they would come to be, and much of what is seen is the cold start.
+{1e3 * USUAL.delay_s:g} ms old, predictions as they are learned, arrivals for {{longest_s:g}} s. Where fleets of several sizes are compared, arrivals are for {SOME_S:g} s, and with the
+largest for {MANY_S:g} s, so that a run takes about a minute: {MANY_S:g} s is a burst from idle, of about one request an engine, no longer load than that; queues
+do not become what they would come to be, and what is seen is the cold start.
 
 Attainment: requests that met both targets (TTFT and TPOT) ÷ requests offered, in %; refused ones count against. Means over seeds
 {{seeds}} with 95 % intervals (Student's t). Arrivals are dealt to routers at random. *Prediction error*: whatever was learned of an engine's step
@@ -50,20 +51,22 @@ SWEPT = """
 TAKEN = """
 ## What was run, and how long it took
 
-A run: the requests of a seed, on one core. Virtual seconds are until the last answer.
+A run: the requests of a seed. Virtual seconds are until the last answer; of each policy, the seconds that a processor was busy with a run.
 
 | | requests | virtual s | steps | {policies} |
 |---|---|---|---|{dashes}
 """
 
 
-def page(rows: Sequence[ScaleRow], sweeps: Sequence[Sweep] = SWEEPS) -> str:
+def page(rows: Sequence[ScaleRow], sweeps: Sequence[Sweep]) -> str:
     """Markdown, which shows the figure."""
     by_name, seeds = by_point(rows), rows[0].seeds
     policies = tuple(dict.fromkeys(row.policy for row in rows))
     return "".join(
         (
-            HEAD.format(seeds=f"{seeds[0]} to {seeds[-1]}"),
+            HEAD.format(
+                seeds=f"{seeds[0]} to {seeds[-1]}", longest_s=max(point.arriving_s for point in points(sweeps))
+            ),
             claims_table(claims(by_name, sweeps)),
             *(part for sweep in sweeps for part in _swept(by_name, sweep, policies)),
             TAKEN.format(policies=" | ".join(f"{policy}, s" for policy in policies), dashes="---|" * len(policies)),
@@ -72,7 +75,7 @@ def page(rows: Sequence[ScaleRow], sweeps: Sequence[Sweep] = SWEEPS) -> str:
     )
 
 
-def figure(rows: Sequence[ScaleRow], sweeps: Sequence[Sweep] = SWEEPS) -> str:
+def figure(rows: Sequence[ScaleRow], sweeps: Sequence[Sweep]) -> str:
     """SVG: a panel a sweep."""
     by_name = by_point(rows)
     shown = [
@@ -125,7 +128,7 @@ def _taken(rows: Rows, sweeps: Sequence[Sweep], policies: Sequence[str]) -> Iter
             f"{sum(run.score.total.offered for run in runs) / count:,.0f}",
             f"{sum(run.score.duration_s for run in runs) / count:.0f}",
             f"{sum(run.score.steps for run in runs) / count:,.0f}",
-            *(_elapsed(of_point.get(policy)) for policy in policies),
+            *(_busy(of_point.get(policy)) for policy in policies),
         )
         yield f"| {' | '.join(cells)} |\n"
 
@@ -137,8 +140,8 @@ def _attained(row: ScaleRow | None, best: float) -> str:
     return f"**{told}**" if row.attainment.mean == best else told
 
 
-def _elapsed(row: ScaleRow | None) -> str:
-    return NOTHING if row is None else f"{sum(run.elapsed_s for run in row.runs) / len(row.runs):.1f}"
+def _busy(row: ScaleRow | None) -> str:
+    return NOTHING if row is None else f"{sum(run.busy_s for run in row.runs) / len(row.runs):.1f}"
 
 
 def _percent(value: Estimate | None, *, sign: bool = False) -> str:

@@ -15,8 +15,8 @@ class TimedRun(msgspec.Struct, frozen=True):
     """One run."""
 
     score: RunScore
-    elapsed_s: float
-    """On one core, with the drawing of its load."""
+    busy_s: float
+    """Of a processor, with the drawing of its load."""
 
 
 class ScaleRow(OwnRow, frozen=True, kw_only=True):
@@ -56,10 +56,10 @@ class ScaleRow(OwnRow, frozen=True, kw_only=True):
 
 
 def run_timed(cell: Cell, seed: int) -> TimedRun:
-    """One run, and how long it takes."""
-    began_s = time.perf_counter()
+    """One run, and how long a processor is busy with it."""
+    began_s = time.process_time()
     score = run_cell(cell, seed)
-    return TimedRun(score, time.perf_counter() - began_s)
+    return TimedRun(score, time.process_time() - began_s)
 
 
 def row_of(seeds: Sequence[int], cell: Cell, runs: Sequence[TimedRun]) -> ScaleRow:

@@ -35,8 +35,8 @@ FINE = (10, 10, 10, 4, 6, 9, 10, 10)
 """Promises kept of ten, by window: the incident is at the fourth."""
 
 
-def series(kept: Sequence[int], **changes: object) -> SeedSeries:
-    return SeedSeries([msgspec.structs.replace(Window(offered=10, attained=each), **changes) for each in kept])
+def series(attained: Sequence[int], **changes: object) -> SeedSeries:
+    return SeedSeries([msgspec.structs.replace(Window(offered=10, attained=each), **changes) for each in attained])
 
 
 def series_row(line: Line, policy: str, *of_seeds: SeedSeries) -> SeriesRow:

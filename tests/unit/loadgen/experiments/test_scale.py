@@ -1,42 +1,33 @@
 """The scale experiment: its sweeps are as told, every point is run once, and the page says where size, lateness or errors cost."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from loadgen.experiments import scale
 from loadgen.experiments.scale_criteria import by_point, claims
-from loadgen.experiments.scale_loads import (
-    DELAYS,
-    ENGINES,
-    ERRORS,
-    REPLICAS,
-    SHORT_S,
-    SMOKED,
-    SWEEPS,
-    Point,
-    Sweep,
-    points,
-)
+from loadgen.experiments.scale_loads import MANY_S, SMOKED, SOME_S, SWEEPS, Point, Sweep, at_size, points
 from loadgen.experiments.scale_page import figure, page
 from loadgen.experiments.scale_rows import ScaleRow, TimedRun, row_of
 from loadgen.score import Score
 from loadgen.simulate.rows import RunScore
 
 USUAL = Point()
+SIZES, ROUTERS, DELAYS, ERRORS = SWEEPS
 
 
-def timed(attained: int, elapsed_s: float = 2.0) -> TimedRun:
+def timed(attained: int, busy_s: float = 2.0) -> TimedRun:
     total = Score(
         offered=100, ended_well=100, attained=attained, attainment=attained / 100, output_tokens=1, ttft_s=None, tpot_s=None,
         itl_s=None, e2e_s=None, ttft_foresight=None, tpot_foresight=None,
     )  # fmt: skip
     of_run = RunScore(
-        seed=0, total=total, goodput_per_s=1.0, tokens_per_s=1.0, e2e_attainment={}, refused=0.02, steps=1234,
+        seed=0, total=total, goodput_per_s=1.0, tokens_per_s=1.0, kept_tokens_per_s=1.0, e2e_attainment={}, refused=0.02, steps=1234,
         duration_s=30.0,
     )  # fmt: skip
-    return TimedRun(of_run, elapsed_s)
+    return TimedRun(of_run, busy_s)
 
 
 def rows_at(point: Point, **attained: tuple[int, int]) -> list[ScaleRow]:
@@ -52,7 +43,7 @@ def rows_at(point: Point, **attained: tuple[int, int]) -> list[ScaleRow]:
     ]
 
 
-def everywhere(sweeps: tuple[Sweep, ...], ours: tuple[int, int], rival: tuple[int, int]) -> list[ScaleRow]:
+def everywhere(sweeps: Sequence[Sweep], ours: tuple[int, int], rival: tuple[int, int]) -> list[ScaleRow]:
     return [row for point in points(sweeps) for row in rows_at(point, synergy=ours, least_tokens=rival)]
 
 
@@ -65,16 +56,18 @@ def test_every_point_is_run_once_by_every_policy_and_the_largest_first():
 
 
 def test_a_sweep_changes_one_thing():
-    assert [point.engines for point in ENGINES.points.values()] == [10, 100, 1000]
-    assert {point._replace(engines=10) for point in ENGINES.points.values()} == {Point(arriving_s=SHORT_S)}
-    assert {point._replace(replicas=1) for point in REPLICAS.points.values()} == {USUAL}
+    assert [point.engines for point in SIZES.points.values()] == [10, 100, 10, 100, 1000]
+    assert {point._replace(engines=10) for point in SIZES.points.values()} == {
+        Point(arriving_s=arriving_s) for arriving_s in (SOME_S, MANY_S)
+    }
+    assert {point._replace(replicas=1) for point in ROUTERS.points.values()} == {USUAL}
     assert {point._replace(delay_s=0.05) for point in DELAYS.points.values()} == {USUAL}
     assert {point._replace(misjudged=()) for point in ERRORS.points.values()} == {USUAL}
-    assert all(USUAL in sweep.points.values() for sweep in (REPLICAS, DELAYS, ERRORS))
+    assert all(USUAL in sweep.points.values() for sweep in (ROUTERS, DELAYS, ERRORS))
 
 
 def test_fleets_of_all_sizes_are_made_of_the_same_parts_and_asked_for_as_much_an_engine():
-    for point in ENGINES.points.values():
+    for point in SIZES.points.values():
         parts = Counter(point.fleet.values())
         assert {profile: count / point.engines for profile, count in parts.items()} == {
             "h100-llama3.1-8b": 0.2,
@@ -93,7 +86,7 @@ def test_what_is_smoked_is_the_same_but_shorter_and_without_the_largest_fleet():
 
 def test_points_are_told_apart_by_name():
     assert len({point.name for point in points(SWEEPS)}) == len(points(SWEEPS))
-    assert Point(replicas=8, misjudged=(0.8, 1.2)).name == "10 engines, 8 routers, 50 ms late, times 0.8 or 1.2, 20 s"
+    assert Point(replicas=8, misjudged=(0.8, 1.2)).name == "10 engines, 8 routers, 50 ms late, times 0.8 or 1.2, 10 s"
 
 
 def test_a_row_is_of_its_cell():
@@ -107,8 +100,8 @@ def test_a_row_is_of_its_cell():
 
 def test_being_behind_is_told_by_how_much_and_where():
     late = DELAYS.points["2"]
-    rows = [*everywhere((REPLICAS,), (95, 97), (94, 95)), *rows_at(late, synergy=(90, 92), least_tokens=(93, 93))]
-    everywhere_ahead, routers = claims(by_point(rows))
+    rows = [*everywhere((ROUTERS,), (95, 97), (94, 95)), *rows_at(late, synergy=(90, 92), least_tokens=(93, 93))]
+    everywhere_ahead, routers = claims(by_point(rows), SWEEPS)
     assert everywhere_ahead.verdict == "missed by 1.0 (telemetry delay, s: 2)"
     assert everywhere_ahead.found.startswith(
         "from -2.0 ± 12.7 beside least-tokens, 93.0 (telemetry delay, s: 2) to +1.5 ± "
@@ -118,23 +111,23 @@ def test_being_behind_is_told_by_how_much_and_where():
 
 
 def test_a_thousand_engines_are_held_against_ten():
-    few, many = ENGINES.points["10"], ENGINES.points["1,000"]
+    few, many = (SIZES.points[at_size(engines, MANY_S)] for engines in (10, 1000))
     rows = [
         *rows_at(few, synergy=(99, 99), least_tokens=(90, 90)),
         *rows_at(many, synergy=(96, 96), least_tokens=(90, 90)),
     ]
-    *_, of_size = claims(by_point(rows))
-    assert of_size.verdict == "missed by 2.0 (engines: 1,000)"
+    *_, of_size = claims(by_point(rows), SWEEPS)
+    assert of_size.verdict == "missed by 2.0 (engines: 1,000 (0.3 s))"
 
 
 def test_the_page_has_every_sweep_and_says_how_long_it_took():
-    rows = everywhere((ENGINES, REPLICAS, DELAYS, ERRORS), (95, 97), (94, 94))
-    text = page(rows)
-    assert "| 1,000 | **96.0 ± 12.7** | 94.0 ± 0.0 | +2.0 ± 12.7 | 2.0 ± 0.0 | – | – |\n" in text
+    rows = everywhere(SWEEPS, (95, 97), (94, 94))
+    text = page(rows, SWEEPS)
+    assert "| 1,000 (0.3 s) | **96.0 ± 12.7** | 94.0 ± 0.0 | +2.0 ± 12.7 | 2.0 ± 0.0 | – | – |\n" in text
     assert "| ±20 % | **96.0 ± 12.7** |" in text
     assert f"| {USUAL.name} | 100 | 30 | 1,234 | 2.0 | 2.0 |\n" in text
     assert "seeds\n0 to 1" in text
-    drawn = figure(rows)
-    assert drawn == figure(rows)
-    for text in ("±20 %", "1,000", "least-tokens", "telemetry delay, s"):
+    drawn = figure(rows, SWEEPS)
+    assert drawn == figure(rows, SWEEPS)
+    for text in ("±20 %", "1,000 (0.3 s)", "least-tokens", "telemetry delay, s"):
         assert f">{text}</text>" in drawn

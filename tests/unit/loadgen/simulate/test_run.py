@@ -63,10 +63,11 @@ def test_whoever_knows_the_truth_foresees_from_the_start():
 
 
 def test_who_misjudges_foresees_as_much_too_little_or_too_much():
+    one = msgspec.structs.replace(FLEET, engines={"h": PROFILES[0]}, incidents=(), replicas=1)
+
     def predicted_s(*misjudged: float) -> float:
-        ended = run(msgspec.structs.replace(FLEET, policy="round-robin", misjudged=misjudged), requests=100).outcomes
-        later = sorted(ended, key=lambda outcome: outcome.sent_s)[60:]
-        return sum(outcome.predicted_tpot_s or 0.0 for outcome in later)
+        ended = run(msgspec.structs.replace(one, misjudged=misjudged)).outcomes
+        return sum(outcome.predicted_ttft_s or 0.0 for outcome in sorted(ended, key=lambda each: each.sent_s)[5:30])
 
     low, right, high = predicted_s(0.8), predicted_s(), predicted_s(1.2)
     assert low < right < high
