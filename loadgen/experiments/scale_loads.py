@@ -10,7 +10,7 @@ ASKED = "three classes"
 """Of `WORKLOADS`."""
 DEALT = (H100, A100, A100, TWO_A6000, TWO_A6000)
 """Profiles, engine by engine, over and over: fleets of all sizes are made of the same parts."""
-RATE_EACH = 3.6
+RATE_EACH = 4.5
 """Requests a second and engine."""
 FEW, SOME, MANY = 10, 100, 1000
 ROUTERS = (1, 2, 4, 8)
@@ -19,7 +19,7 @@ LESS, MORE = 0.8, 1.2
 """What step times are taken for, of what was learned of them."""
 LONG_S, FULL_S = 10.0, 30.0
 """For which requests arrive, and where it is to be shown in documents."""
-SOME_S, MANY_S = 3.0, 0.3
+SOME_S, MANY_S = 3.0, 0.25
 """Where there are 100 engines and 1,000: a run is to take no more than a minute."""
 
 

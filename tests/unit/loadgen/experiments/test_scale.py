@@ -117,17 +117,17 @@ def test_a_thousand_engines_are_held_against_ten():
         *rows_at(many, synergy=(96, 96), least_tokens=(90, 90)),
     ]
     *_, of_size = claims(by_point(rows), SWEEPS)
-    assert of_size.verdict == "missed by 2.0 (engines: 1,000 (0.3 s))"
+    assert of_size.verdict == "missed by 2.0 (engines: 1,000 (0.25 s))"
 
 
 def test_the_page_has_every_sweep_and_says_how_long_it_took():
     rows = everywhere(SWEEPS, (95, 97), (94, 94))
     text = page(rows, SWEEPS)
-    assert "| 1,000 (0.3 s) | **96.0 ± 12.7** | 94.0 ± 0.0 | +2.0 ± 12.7 | 2.0 ± 0.0 | – | – |\n" in text
+    assert "| 1,000 (0.25 s) | **96.0 ± 12.7** | 94.0 ± 0.0 | +2.0 ± 12.7 | 2.0 ± 0.0 | – | – |\n" in text
     assert "| ±20 % | **96.0 ± 12.7** |" in text
     assert f"| {USUAL.name} | 100 | 30 | 1,234 | 2.0 | 2.0 |\n" in text
     assert "seeds\n0 to 1" in text
     drawn = figure(rows, SWEEPS)
     assert drawn == figure(rows, SWEEPS)
-    for text in ("±20 %", "1,000 (0.3 s)", "least-tokens", "telemetry delay, s"):
+    for text in ("±20 %", "1,000 (0.25 s)", "least-tokens", "telemetry delay, s"):
         assert f">{text}</text>" in drawn
