@@ -106,13 +106,17 @@ def points(swept: Sequence[Sweep]) -> Sequence[Point]:
 
 
 SWEEPS, FULL_SWEEPS = sweeps(LONG_S), sweeps(FULL_S)
-SMOKED: Sequence[Sweep] = [
-    sweep._replace(
+
+
+def hurried(sweep: Sweep, times: float) -> Sweep:
+    """Its ends in so many times less time, without the largest fleet."""
+    kept = [value for value, point in sweep.points.items() if point.engines < MANY]
+    return sweep._replace(
         points={
-            value: point._replace(arriving_s=point.arriving_s / 10)
-            for value, point in sweep.points.items()
-            if point.engines < MANY
+            value: sweep.points[value]._replace(arriving_s=sweep.points[value].arriving_s / times)
+            for value in (kept[0], kept[-1])
         }
     )
-    for sweep in SWEEPS
-]
+
+
+SMOKED: Sequence[Sweep] = [hurried(sweep, 20.0) for sweep in SWEEPS]

@@ -77,10 +77,11 @@ def test_fleets_of_all_sizes_are_made_of_the_same_parts_and_asked_for_as_much_an
         assert point.rate_per_s / point.engines == pytest.approx(USUAL.rate_per_s / USUAL.engines)
 
 
-def test_what_is_smoked_is_the_same_but_shorter_and_without_the_largest_fleet():
+def test_what_is_smoked_are_the_ends_of_every_sweep_but_shorter_and_without_the_largest_fleet():
+    assert [sweep.title for sweep in SMOKED] == [sweep.title for sweep in SWEEPS]
     whole = {point._replace(arriving_s=0.0) for point in points(SWEEPS)}
     smoked = points(SMOKED)
-    assert {point._replace(arriving_s=0.0) for point in smoked} == {point for point in whole if point.engines < 1000}
+    assert {point._replace(arriving_s=0.0) for point in smoked} < {point for point in whole if point.engines < 1000}
     assert max(point.arriving_s for point in smoked) <= 1.0
 
 
