@@ -17,6 +17,7 @@ from loadgen.experiments.ablation_loads import (
     OVER,
     PROFILE,
     PUBLISHED,
+    QUICK_LINES,
     WORKLOADS,
     Line,
     at_capacity,
@@ -37,7 +38,7 @@ from loadgen.simulate.rows import Row
 from loadgen.simulate.run import Knows, Scenario
 from services.engine.profile import load_profile
 
-ARRIVING_S = {Extent.SMOKE: 1.0, Extent.QUICK: 15.0, Extent.FULL: 40.0}
+ARRIVING_S = {Extent.SMOKE: 0.5, Extent.QUICK: 12.0, Extent.FULL: 30.0}
 SMOKED = (struggling(WORKLOADS[1]), at_capacity(WORKLOADS[1], OVER), ended_in_time(PUBLISHED[3]))
 STRUGGLING = 0.4
 """Of the requests, where neither layer is to be seen failing, but not having failed altogether."""
@@ -45,7 +46,7 @@ STRUGGLING = 0.4
 
 def lines(extent: Extent) -> Sequence[Line]:
     """The loads that are run."""
-    return SMOKED if extent is Extent.SMOKE else LINES
+    return {Extent.SMOKE: SMOKED, Extent.QUICK: QUICK_LINES, Extent.FULL: LINES}[extent]
 
 
 def cells(load: Load, extent: Extent) -> Sequence[Cell]:

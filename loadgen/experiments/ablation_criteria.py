@@ -103,7 +103,7 @@ def _never_behind(found: Found, workloads: Sequence[Workload]) -> Sequence[Goal]
         f"{workload.name} at {times:g}": _ahead(found, workload, times, RELEGATING)
         for workload in workloads
         for times in (CAPACITY, OVER)
-        if at_capacity(workload, times).key in found
+        if workload.rivals[RELEGATING][0] in found.get(at_capacity(workload, times).key, {})
     }
     if not ahead:
         return []

@@ -126,7 +126,7 @@ def _latencies(rows: Sequence[Row]) -> Iterator[str]:
             line = at_capacity(workload, times)
             if (of_load := found.get(line.key)) is not None:
                 layers = (number(of_load[system].e2e_p50_s, 1.0, 1) for system in LAYERS)
-                rivals = (_told(of_load, rival(of_load, workload, kind)) for kind in RIVALS)
+                rivals = (_told(of_load, _rival(of_load, workload, kind)) for kind in RIVALS)
                 yield f"| {workload.name} {line.rate_per_s:g} | {' | '.join((*layers, *rivals))} |\n"
 
 
@@ -138,7 +138,9 @@ def _cell(of_load: OfLoad, system: System | None) -> str:
     return NOTHING if system is None else told_share(attained(of_load[system]))
 
 
-def _told(of_load: OfLoad, system: System) -> str:
+def _told(of_load: OfLoad, system: System | None) -> str:
+    if system is None:
+        return NOTHING
     return f"{number(of_load[system].e2e_p50_s, 1.0, 1)} ({short(system.planner)}, {system.policy})"
 
 

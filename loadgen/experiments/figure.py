@@ -25,6 +25,8 @@ MARGIN = 1.15
 """Between the outermost values and the ends of a logarithmic axis, a factor."""
 MORE_DIGITS = re.compile(r"(?<=\.\d\d)\d+")
 """Than anybody sees in a drawing whose unit is a 72nd of an inch."""
+FAMILIES = re.compile(r"font-family: [^;\"]*")
+"""A list of fonts, with each word of the drawing."""
 Panel = TypeVar("Panel", "Curves", "Bars")
 
 
@@ -80,8 +82,9 @@ def curves_figure(
     def draw(axes: Axes, panel: Curves) -> None:
         for name, values in panel.of.items():
             at = sorted(values)
-            axes.plot(at, [values[x].mean for x in at], **looks[name])
-            _draw_intervals(axes, at, [values[x] for x in at], **{**looks[name], "ls": "-", "lw": INTERVAL_WIDTH})
+            means = [values[x].mean for x in at]
+            apart, ends = _intervals(at, [values[x] for x in at])
+            axes.plot([*at, math.nan, *apart], [*means, math.nan, *ends], **looks[name])
         for x in panel.marks:
             axes.axvline(x, color=MARK_COLOUR, lw=0.8, ls=(0, (1, 2)))
         if panel.ticks:
@@ -111,7 +114,7 @@ def bars_figure(shown: Sequence[Bars], y_label: str, *, ours: str) -> str:
             known = [(group + left, values[name]) for group, values in enumerate(panel.of.values()) if name in values]
             at, of_group = [x for x, _ in known], [value for _, value in known]
             axes.bar(at, [value.mean for value in of_group], width, color=looks[name]["color"])
-            _draw_intervals(axes, at, of_group, color=INTERVAL_COLOUR, lw=INTERVAL_WIDTH)
+            axes.plot(*_intervals(at, of_group), color=INTERVAL_COLOUR, lw=INTERVAL_WIDTH)
         axes.set_xticks(range(len(panel.of)), list(panel.of))
         axes.grid(visible=False, axis="x")
         axes.set_title(panel.title)
@@ -140,14 +143,14 @@ def _figure(
         row[0].set_ylabel(y_label)
     handles = [Line2D([], [], label=name, **look) for name, look in looks.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=NAMES_A_LINE)
-    return MORE_DIGITS.sub("", svg(figure, "figure"))
+    return FAMILIES.sub("font-family: sans-serif", MORE_DIGITS.sub("", svg(figure, "figure")))
 
 
-def _draw_intervals(axes: Axes, at: Sequence[float], values: Sequence[Value], **look: Any) -> None:
-    """All in one line with gaps, which is shorter to write down than as many lines."""
-    apart = [(x, x, math.nan) for x in at]
-    ends = [(value.mean - (value.ci95 or 0.0), value.mean + (value.ci95 or 0.0), math.nan) for value in values]
-    axes.plot(list(chain(*apart)), list(chain(*ends)), **look)
+def _intervals(at: Sequence[float], values: Sequence[Value]) -> tuple[Sequence[float], Sequence[float]]:
+    """As one line with gaps, which is shorter to write down than as many lines."""
+    known = [(x, value.mean, value.ci95) for x, value in zip(at, values, strict=True) if value.ci95]
+    ends = [(mean - ci95, mean + ci95, math.nan) for _, mean, ci95 in known]
+    return list(chain(*((x, x, math.nan) for x, *_ in known))), list(chain(*ends))
 
 
 def _looks(names: Sequence[str], ours: str) -> Mapping[str, Mapping[str, Any]]:

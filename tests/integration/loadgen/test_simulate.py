@@ -96,9 +96,9 @@ def test_what_compares_systems_is_smoked(experiment, tmp_path):
     (tmp_path / "AzureLLMInferenceTrace_code.csv").write_text(AZURE)
     (tmp_path / "arxiv_summarization_lengths.csv").write_text(LENGTHS)
     rows, page = tmp_path / "rows.jsonl", tmp_path / "page.md"
-    arguments = [str(tmp_path), "--smoke", "--seconds", "1", "--rows", str(rows), "--page", str(page)]
+    arguments = [str(tmp_path), "--smoke", "--seconds", "0.5", "--rows", str(rows), "--page", str(page)]
     assert experiment.main(arguments) == 0
-    planned = experiment.cells(Load(tmp_path, 1.0), Extent.SMOKE)
+    planned = experiment.cells(Load(tmp_path, 0.5), Extent.SMOKE)
     assert len(rows_of(rows)) == len(planned)
     text, figure = page.read_text(), (tmp_path / f"{experiment.EXPERIMENT.name}.svg").read_text()
     assert "**Simulated**" in text

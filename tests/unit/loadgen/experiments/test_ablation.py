@@ -10,7 +10,9 @@ from loadgen.experiments import ablation
 from loadgen.experiments.ablation_criteria import claims, rival
 from loadgen.experiments.ablation_loads import (
     BOTH,
+    BUDGETS,
     CAPACITY,
+    CONTENDERS,
     ENGINE_ONLY,
     FAR_OVER,
     LAYERS,
@@ -96,7 +98,7 @@ def test_all_rates_can_be_looked_for():
     assert len(searches) == 3 * len(WORKLOADS) + len(PUBLISHED)
     cells = searches["code: capacity"].cells(30.0)
     assert {cell.rate for cell in cells} == {30.0}
-    assert len(cells) == len(ablation.BUDGETS) * len(ablation.CONTENDERS)
+    assert len(cells) == len(BUDGETS) * len(CONTENDERS)
     (neither,) = searches["chat T: neither"].cells(40.0)
     assert (neither.workload, neither.scenario.planner) == ("conversation", "static-2048")
     worth = searches["chat T: neither"].worth
@@ -104,7 +106,7 @@ def test_all_rates_can_be_looked_for():
 
 
 def test_both_layers_are_compared_with_neither_run_by_run_in_both_scores():
-    joint, in_time = claims(
+    joint, in_time, *_ = claims(
         [*rows_at(struggling(CONVERSATION), ATTAINED), *rows_at(ended_in_time(PUBLISHED[1]), ATTAINED)]
     )
     assert joint.found == "+54.0 ± 0.0 points (conversation +54.0)"
