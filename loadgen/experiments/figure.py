@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from matplotlib.axes import Axes
@@ -45,6 +46,8 @@ class Curves(NamedTuple):
     """By name, the values by where they are on the x-axis."""
     marks: Sequence[float] = ()
     """Where on the x-axis there is something to be seen."""
+    ticks: Mapping[float, str] = MappingProxyType({})
+    """What is written along the x-axis instead of numbers, by place."""
 
 
 class Bars(NamedTuple):
@@ -56,12 +59,23 @@ class Bars(NamedTuple):
 
 
 @styled
-def curves_figure(shown: Sequence[Curves], x_label: str, y_label: str, *, ours: str, logarithmic: bool = False) -> str:
+def curves_figure(
+    shown: Sequence[Curves],
+    x_label: str,
+    y_label: str,
+    *,
+    ours: str,
+    logarithmic: bool = False,
+    columns: int | None = None,
+    bottom: float = 0.0,
+) -> str:
     """Panels of curves beside each other, with one legend.
 
     Args:
         ours: the name that is drawn so that it stands out.
         logarithmic: whether the x-axis is.
+        columns: panels a line; all unless told.
+        bottom: of the y-axis.
     """
     looks = _looks([name for panel in shown for name in panel.of], ours)
 
@@ -73,12 +87,14 @@ def curves_figure(shown: Sequence[Curves], x_label: str, y_label: str, *, ours: 
             axes.plot([*at, math.nan, *apart], [*means, math.nan, *ends], **looks[name])
         for x in panel.marks:
             axes.axvline(x, color=MARK_COLOUR, lw=0.8, ls=(0, (1, 2)))
+        if panel.ticks:
+            axes.set_xticks(list(panel.ticks), list(panel.ticks.values()))
         if logarithmic:
             everywhere = [x for values in panel.of.values() for x in values]
             scale_plainly(axes, "x", min(everywhere) / MARGIN, max(everywhere) * MARGIN)
         axes.set(title=panel.title, xlabel=x_label)
 
-    return _figure(shown, draw, y_label, looks)
+    return _figure(shown, draw, y_label, looks, columns or len(shown), bottom)
 
 
 @styled
@@ -103,18 +119,28 @@ def bars_figure(shown: Sequence[Bars], y_label: str, *, ours: str) -> str:
         axes.grid(visible=False, axis="x")
         axes.set_title(panel.title)
 
-    return _figure(shown, draw, y_label, looks)
+    return _figure(shown, draw, y_label, looks, len(shown), 0.0)
 
 
 def _figure(
-    shown: Sequence[Panel], draw: Callable[[Axes, Panel], None], y_label: str, looks: Mapping[str, Mapping[str, Any]]
+    shown: Sequence[Panel],
+    draw: Callable[[Axes, Panel], None],
+    y_label: str,
+    looks: Mapping[str, Mapping[str, Any]],
+    columns: int,
+    bottom: float,
 ) -> str:
-    legend_lines = -(-len(looks) // NAMES_A_LINE)
-    figure, [row] = panels(1, len(shown), (WIDTH_INCHES, HEIGHT_INCHES + LEGEND_LINE_INCHES * legend_lines))
-    for axes, panel in zip(row, shown, strict=True):
+    lines, legend_lines = -(-len(shown) // columns), -(-len(looks) // NAMES_A_LINE)
+    inches = WIDTH_INCHES, HEIGHT_INCHES * lines + LEGEND_LINE_INCHES * legend_lines
+    figure, rows = panels(lines, columns, inches)
+    places = list(chain(*rows))
+    for axes, panel in zip(places, shown, strict=False):
         draw(axes, panel)
-        axes.set_ylim(bottom=0.0)
-    row[0].set_ylabel(y_label)
+        axes.set_ylim(bottom=bottom)
+    for axes in places[len(shown) :]:
+        axes.set_visible(False)
+    for row in rows:
+        row[0].set_ylabel(y_label)
     handles = [Line2D([], [], label=name, **look) for name, look in looks.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=NAMES_A_LINE)
     return FAMILIES.sub("font-family: sans-serif", MORE_DIGITS.sub("", svg(figure, "figure")))

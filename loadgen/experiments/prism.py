@@ -73,7 +73,7 @@ def cell(line: Line, policy: str, traces: Path, arriving_s: float, planner: str 
         draw=partial(draw_parts, traces, (line.part,), requests_within(arriving_s, line.rate_per_s)),
         scenario=Scenario(
             engines=ENGINES,
-            hardware={name: _hardware(name) for name in ENGINES.values()},
+            hardware={name: profiled(name) for name in ENGINES.values()},
             incidents=line.incidents(arriving_s),
             planner=planner,
             policy=policy,
@@ -85,7 +85,8 @@ def cell(line: Line, policy: str, traces: Path, arriving_s: float, planner: str 
 
 
 @cache
-def _hardware(profile: str) -> Hardware:
+def profiled(profile: str) -> Hardware:
+    """What a profile of the emulated engine is to the simulator."""
     return hardware_by_profile(load_profile(profile))
 
 

@@ -4,6 +4,8 @@ from collections import deque
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from loadgen.simulate.hardware import Speed
 from services.forecaster.engine_model import EngineModel
 from services.forecaster.outbox import BETWEEN_FORECASTS_S
@@ -72,6 +74,39 @@ def _known(forecast: Forecast) -> Known:
         forecast.steps_learned,
         forecast.capacity_tokens_per_s,
         forecast.written_at_s,
+    )
+
+
+class Misjudged:
+    """What is known, but for every step time that follows from it, which is so many times the one that would.
+
+    Nobody tells the readers: health, capacity and what was measured of the errors stay as they were. Where nothing has been
+    learned yet, nothing is wrong with it.
+    """
+
+    def __init__(self, knowledge: Knowledge, factor: float) -> None:
+        self._knowledge = knowledge
+        self._factor = factor
+        self._true = self._known = knowledge.read(0.0)
+
+    def tell(self, report: StepReport, now_s: float) -> None:
+        """A step was run; what is learned from it is as good as ever."""
+        self._knowledge.tell(report, now_s)
+
+    def read(self, now_s: float) -> Known:
+        """What readers take for true; the same value for as long as nothing is new."""
+        known = self._knowledge.read(now_s)
+        if known is not self._true:
+            self._true, self._known = known, known._replace(model=_times(known.model, self._factor))
+        return self._known
+
+
+def _times(model: StepModel, factor: float) -> StepModel:
+    return msgspec.structs.replace(
+        model,
+        coefficients_s=tuple([factor * coefficient_s for coefficient_s in model.coefficients_s]),
+        floor_s=factor * model.floor_s,
+        doubt_ms=tuple([tuple([factor * doubt_ms for doubt_ms in row]) for row in model.doubt_ms]),
     )
 
 

@@ -13,7 +13,7 @@ from loadgen.simulate.engine import Engine, Lens, News
 from loadgen.simulate.events import Events
 from loadgen.simulate.fleet import Incident, Join, SimulatedFleet
 from loadgen.simulate.hardware import Hardware, Speed
-from loadgen.simulate.knowledge import Given, Knowledge, Learned
+from loadgen.simulate.knowledge import Given, Knowledge, Learned, Misjudged
 from loadgen.simulate.router import Replica
 from loadgen.workload import Request
 from services.lens.planners import planner_named
@@ -59,6 +59,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Of prompts; routers, which estimate tokens from bytes, are right where it is what they assume."""
     copies_prefixes: bool = False
     """Whether engines copy what prompts have in common, in no time, and routers know of it; prompts are then made of text."""
+    misjudged: Sequence[float] = ()
+    """Everyone takes an engine's step times for so many times what was learned of them: for each engine one of these, drawn."""
 
 
 class Simulated(NamedTuple):
@@ -104,9 +106,11 @@ class _Run:
         self._note_outcome = note
         self._to_come = 0
         # The load of this seed is drawn from the first three: a balancer that replays one sorts requests by their place there.
-        engine_seeds, draws, _, self._balancer = np.random.default_rng(seed).spawn(4)
+        engine_seeds, draws, _, self._balancer, errors = np.random.default_rng(seed).spawn(5)
         names = sorted([*scenario.engines, *(i.engine for i in scenario.incidents if isinstance(i, Join))])
         self._seed_of = dict(zip(names, engine_seeds.integers(0, MOST_SEED, len(names)).tolist(), strict=True))
+        misjudged = errors.choice(scenario.misjudged or (1.0,), len(names)).tolist()
+        self._misjudged = dict(zip(names, misjudged, strict=True))
         engines = [self._engine(name, hardware) for name, hardware in scenario.engines.items()]
         self._fleet = SimulatedFleet(engines, lambda: self._events.now_s, self._engine)
         self._replicas = [
@@ -154,10 +158,14 @@ class _Run:
             hardware = hardware._replace(info=msgspec.structs.replace(hardware.info, copies_prefixes=True))
         speed = Speed(hardware.times(self._seed_of[name]))
         truth = Given(speed, hardware.capacity_tokens_per_s)
-        knowledge: Knowledge = truth if scenario.knows is Knows.TRUE else Learned(name, scenario.delay_s)
+        knowledge: Knowledge = truth if scenario.knows is Knows.TRUE else self._learned(name)
         shown = truth if scenario.policy == ORACLE else knowledge
         lens = Lens(
             planner_named(scenario.planner), scenario.target_s, scenario.least_prefill_tokens, scenario.max_waiting
         )
         instant = scenario.instant or scenario.policy == ORACLE
         return Engine(name, hardware, speed, knowledge, shown, lens, News(scenario.delay_s, instant), self._events)
+
+    def _learned(self, name: str) -> Knowledge:
+        learned, factor = Learned(name, self._scenario.delay_s), self._misjudged[name]
+        return learned if factor == 1.0 else Misjudged(learned, factor)

@@ -6,9 +6,12 @@ import msgspec
 import pytest
 
 from loadgen.__main__ import main
-from loadgen.experiments import ablation, floor, heterogeneous, lens, long_context, mixed, prism
+from loadgen.experiments import ablation, drift, floor, heterogeneous, lens, long_context, mixed, prism, scale
 from loadgen.experiments.comparison import Extent, Load
+from loadgen.experiments.drift_series import SeriesRow
+from loadgen.experiments.own_rows import OwnRow
 from loadgen.experiments.prism_loads import SMOKED
+from loadgen.experiments.scale_rows import ScaleRow
 from loadgen.simulate.rows import Row
 
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n" + "".join(
@@ -105,3 +108,30 @@ def test_what_compares_systems_is_smoked(experiment, tmp_path):
     assert experiment.main([*arguments, "--resume"]) == 0
     assert (rows.read_bytes(), page.read_text()) == (found, text)
     assert experiment.main([str(tmp_path / "elsewhere"), "--smoke", "--rows", str(rows)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("experiment", "row_type", "figures"),
+    [(drift, SeriesRow, {"drift.svg", "drift-errors.svg"}), (scale, ScaleRow, {"scale.svg"})],
+    ids=["drift", "scale"],
+)
+def test_an_experiment_with_rows_of_its_own_kind_is_smoked(experiment, row_type: type[OwnRow], figures, tmp_path):
+    (tmp_path / "AzureLLMInferenceTrace_conv.csv").write_text(AZURE)
+    (tmp_path / "AzureLLMInferenceTrace_code.csv").write_text(AZURE)
+    (tmp_path / "arxiv_summarization_lengths.csv").write_text(LENGTHS)
+    rows_path, page_path = tmp_path / "rows.jsonl", tmp_path / "results" / "page.md"
+    arguments = [str(tmp_path), "--smoke", "--seeds", "1", "--rows", str(rows_path), "--page", str(page_path)]
+    assert experiment.main(arguments) == 0
+    found, page = rows_path.read_bytes(), page_path.read_text()
+    rows = [msgspec.json.decode(line, type=row_type) for line in found.splitlines()]
+    assert {row.policy for row in rows} == {"synergy", *experiment.CONTENDERS}
+    assert all(row.simulated and row.seeds == (0,) for row in rows)
+    assert "**Simulated**" in page
+    assert {path.name for path in page_path.parent.glob("*.svg")} == figures
+    assert all(f"({name})" in page for name in figures)
+    rows_path.write_bytes(b"\n".join(found.splitlines()[1:]))  # broken off before all was run
+    assert experiment.main([*arguments, "--resume"]) == 0
+    again = [msgspec.json.decode(line, type=row_type) for line in rows_path.read_bytes().splitlines()]
+    assert [row.key for row in again] == [row.key for row in rows]
+    assert again[1:] == rows[1:]
+    assert experiment.main([str(tmp_path / "elsewhere"), "--smoke", "--rows", str(rows_path)]) == 2

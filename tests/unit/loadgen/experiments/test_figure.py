@@ -57,3 +57,18 @@ def test_a_logarithmic_axis_is_labelled_in_plain_numbers():
     by_engines = {float(engines): Value(1.0) for engines in (10, 100, 1000)}
     drawing = curves_figure([Curves("", {"synergy": by_engines})], "engines", "ms", ours="synergy", logarithmic=True)
     assert ">1,000</text>" in drawing
+
+
+def test_panels_go_on_in_the_next_line_and_may_be_labelled_in_words():
+    panel = Curves("", {"synergy": {0.0: Value(1.0), 1.0: Value(2.0)}}, ticks={0.0: "not", 1.0: "much"})
+    one_line, two_lines = (
+        curves_figure([panel] * 3, "wrong", "%", ours="synergy", columns=columns) for columns in (None, 2)
+    )
+    assert one_line.count(">much</text>") == 3
+    assert _height(two_lines) > 1.5 * _height(one_line)
+
+
+def _height(drawing: str) -> float:
+    found = re.search(r'height="([0-9.]+)pt"', drawing)
+    assert found is not None
+    return float(found[1])

@@ -3,7 +3,7 @@
 import pytest
 
 from loadgen.simulate.hardware import Law, LawTimes, Speed
-from loadgen.simulate.knowledge import Given, Learned
+from loadgen.simulate.knowledge import Given, Learned, Misjudged
 from shared.forecast import ModelHealth
 from shared.steptime import PRIOR, StepShape
 from shared.telemetry import StepReport
@@ -57,3 +57,18 @@ def test_who_is_given_the_truth_knows_of_a_slow_engine_but_its_data_sheet_does_n
     known = given.read(0.0)
     assert known.model.step_time_s(StepShape(1, 100)) == 0.04
     assert known.capacity_tokens_per_s == 5000.0
+
+
+def test_who_misjudges_takes_steps_for_so_many_times_what_was_learned():
+    learned, told = Learned("a", delay_s=0.0), Misjudged(Learned("a", delay_s=0.0), 1.2)
+    assert told.read(0.5) == learned.read(0.5)  # nothing is wrong with what nobody knows
+    for step in range(20):
+        learned.tell(report(step), 1.0)
+        told.tell(report(step), 1.0)
+    right, wrong = learned.read(1.0), told.read(1.0)
+    shapes = StepShape(2, 2, 100), StepShape(3, 700, 100, 9e4, 1)
+    for shape in shapes:
+        assert wrong.model.step_time_s(shape) == pytest.approx(1.2 * float(right.model.step_time_s(shape)))
+        assert wrong.model.interval(shape) == pytest.approx([1.2 * each for each in right.model.interval(shape)])
+    assert wrong._replace(model=right.model) == right
+    assert told.read(1.0) is wrong  # readers know by that that nothing is new

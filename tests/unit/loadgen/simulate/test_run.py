@@ -62,6 +62,26 @@ def test_whoever_knows_the_truth_foresees_from_the_start():
     assert sum(predicted_s < 2 * actual_s for predicted_s, actual_s in pairs) > 50
 
 
+def test_who_misjudges_foresees_as_much_too_little_or_too_much():
+    one = msgspec.structs.replace(FLEET, engines={"h": PROFILES[0]}, incidents=(), replicas=1)
+
+    def predicted_s(*misjudged: float) -> float:
+        ended = run(msgspec.structs.replace(one, misjudged=misjudged)).outcomes
+        return sum(outcome.predicted_ttft_s or 0.0 for outcome in sorted(ended, key=lambda each: each.sent_s)[5:30])
+
+    low, right, high = predicted_s(0.8), predicted_s(), predicted_s(1.2)
+    assert low < right < high
+
+
+def test_engines_are_misjudged_as_the_seed_has_it():
+    scenario = msgspec.structs.replace(
+        FLEET, engines={f"h{number}": PROFILES[0] for number in range(20)}, incidents=(), misjudged=(0.8, 1.2)
+    )
+    drawn = [_Run(scenario, seed, lambda _outcome: None)._misjudged for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert set(drawn[0].values()) == {0.8, 1.2}
+
+
 def test_which_replica_takes_a_request_has_nothing_to_do_with_how_the_load_was_drawn():
     load_draws = np.random.default_rng(7).spawn(3)[2].integers(0, 10_000, 400)
     balancer = _Run(FLEET, 7, lambda _outcome: None)._balancer
