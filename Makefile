@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-prism bench-simulator validate-simulator exp-floor exp-lens exp-lens-live exp-prism test test-fast lint format lock
+.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-prism bench-simulator validate-simulator exp-floor exp-lens exp-lens-live exp-prism exp-real test test-fast lint format lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,9 @@ exp-lens-live: setup ## what lens attains on emulated engines and a real model, 
 exp-prism: setup ## what prism attains on unequal engines, simulated; TRACES=folder, SMOKE=1 for a quick look, RESUME=1 to go on
 	@test -n "$(TRACES)" || { echo 'exp-prism needs the traces: make exp-prism TRACES=folder' >&2; exit 2; }
 	@$(BIN)/python -m loadgen.experiments.prism $(TRACES) $(if $(SMOKE),--smoke) $(if $(RESUME),--resume) $(OPTIONS)
+
+exp-real: setup ## both layers against each alone and neither, real processes on this machine, 10 minutes with nothing else running; FULL=1 for the docs, RESUME=1 to go on, SMOKE=1 for a minute
+	@$(BIN)/python -m loadgen.experiments.real $(if $(SMOKE),--smoke) $(if $(FULL),--full) $(if $(RESUME),--resume) $(OPTIONS)
 
 fit-profile: setup ## a GPU profile for the emulated engine from step logs, LOGS="a.jsonl b.jsonl" NAME=my-gpu
 	@test -n "$(LOGS)" -a -n "$(NAME)" || { \
