@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-prism bench-simulator validate-simulator exp-floor exp-lens exp-lens-live exp-prism exp-real test test-fast lint format lock
+.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-prism bench-simulator validate-simulator exp-floor exp-lens exp-lens-live exp-prism exp-ablation exp-heterogeneous exp-long-context exp-mixed exp-real test test-fast lint format lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -55,8 +55,24 @@ exp-prism: setup ## what prism attains on unequal engines, simulated; TRACES=fol
 	@test -n "$(TRACES)" || { echo 'exp-prism needs the traces: make exp-prism TRACES=folder' >&2; exit 2; }
 	@$(BIN)/python -m loadgen.experiments.prism $(TRACES) $(if $(SMOKE),--smoke) $(if $(RESUME),--resume) $(OPTIONS)
 
-exp-real: setup ## both layers against each alone and neither, real processes on this machine, 10 minutes with nothing else running; FULL=1 for the docs, RESUME=1 to go on, SMOKE=1 for a minute
-	@$(BIN)/python -m loadgen.experiments.real $(if $(SMOKE),--smoke) $(if $(FULL),--full) $(if $(RESUME),--resume) $(OPTIONS)
+exp-ablation: setup ## both layers, one or none on eight H100, and the tuned rivals, simulated; TRACES=folder, SMOKE=1 or FULL=1, RESUME=1
+	@test -n "$(TRACES)" || { echo 'exp-ablation needs the traces: make exp-ablation TRACES=folder' >&2; exit 2; }
+	@$(BIN)/python -m loadgen.experiments.ablation $(TRACES) $(EXTENT) $(OPTIONS)
+
+exp-heterogeneous: setup ## every router policy on unequal engines, simulated; TRACES=folder, SMOKE=1 or FULL=1, RESUME=1
+	@test -n "$(TRACES)" || { echo 'exp-heterogeneous needs the traces: make exp-heterogeneous TRACES=folder' >&2; exit 2; }
+	@$(BIN)/python -m loadgen.experiments.heterogeneous $(TRACES) $(EXTENT) $(OPTIONS)
+
+exp-long-context: setup ## throughput where prompts are long beside the most there can be, simulated; TRACES=folder, SMOKE=1 or FULL=1, RESUME=1
+	@test -n "$(TRACES)" || { echo 'exp-long-context needs the traces: make exp-long-context TRACES=folder' >&2; exit 2; }
+	@$(BIN)/python -m loadgen.experiments.long_context $(TRACES) $(EXTENT) $(OPTIONS)
+
+exp-mixed: setup ## three classes at once, above and without lens, simulated; TRACES=folder, SMOKE=1 or FULL=1, RESUME=1
+	@test -n "$(TRACES)" || { echo 'exp-mixed needs the traces: make exp-mixed TRACES=folder' >&2; exit 2; }
+	@$(BIN)/python -m loadgen.experiments.mixed $(TRACES) $(EXTENT) $(OPTIONS)
+
+exp-real: setup ## both layers, one or none, by turns, with real processes on this machine, 10 minutes with nothing else running; SMOKE=1 or FULL=1, RESUME=1
+	@$(BIN)/python -m loadgen.experiments.real $(EXTENT) $(OPTIONS)
 
 fit-profile: setup ## a GPU profile for the emulated engine from step logs, LOGS="a.jsonl b.jsonl" NAME=my-gpu
 	@test -n "$(LOGS)" -a -n "$(NAME)" || { \
@@ -86,6 +102,8 @@ format: setup ## format the code and fix what can be fixed
 lock: setup ## pin all dependencies anew, with hashes and without addresses
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --all-extras pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --no-deps requirements-bare.in --output-file requirements-bare.lock
+
+EXTENT = $(if $(SMOKE),--smoke) $(if $(FULL),--full) $(if $(RESUME),--resume)
 
 LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links

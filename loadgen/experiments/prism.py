@@ -12,9 +12,9 @@ from pathlib import Path
 from rich.console import Console
 
 from loadgen.arguments import positive_float, positive_int
-from loadgen.experiments.prism_capacity import find_capacity
 from loadgen.experiments.prism_loads import (
     BY_LENS,
+    CAPACITY,
     ENGINES,
     LINES,
     REGRETTED,
@@ -22,9 +22,11 @@ from loadgen.experiments.prism_loads import (
     SMOKED,
     WORKLOADS,
     Line,
+    Workload,
 )
 from loadgen.experiments.prism_page import page
 from loadgen.experiments.prism_regret_runs import regrets
+from loadgen.experiments.rates import Search, tell_rate
 from loadgen.experiments.resuming import run_resumable
 from loadgen.experiments.tables import OURS
 from loadgen.experiments.workloads import draw_parts
@@ -122,23 +124,23 @@ def tell_capacities(options: argparse.Namespace, console: Console) -> None:
     shortest_s = options.seconds or CAPACITY_ARRIVING_S
     for workload in WORKLOADS:
         if workload.name in options.find_capacity:
-            found = find_capacity(
-                workload,
-                lambda line: [
-                    cell(
-                        line,
-                        policy,
-                        options.traces,
-                        shortest_s * line.workload.times_as_long,
-                        line.workload.capacity_by,
-                    )
-                    for policy in REACTIVE
-                ],
-                seeds,
-                console,
-            )
-            told = "none" if found.rate_per_s is None else f"{found.rate_per_s:.4g} requests/s"
-            console.print(f"{workload.name}: {told}; {found.reason}", markup=False, highlight=False)
+            tell_rate(workload.name, capacity_search(workload, options.traces, shortest_s), seeds, console)
+
+
+def capacity_search(workload: Workload, traces: Path, shortest_s: float) -> Search:
+    """For the rate at which the best policy that reacts attains its share.
+
+    Args:
+        traces: the folder of their CSV files.
+        shortest_s: for how long requests arrive, where a workload does not take longer.
+    """
+    arriving_s = shortest_s * workload.times_as_long
+
+    def cells(rate_per_s: float) -> Sequence[Cell]:
+        line = Line(workload._replace(capacity_per_s=rate_per_s), CAPACITY)
+        return [cell(line, policy, traces, arriving_s, workload.capacity_by) for policy in REACTIVE]
+
+    return Search(workload.capacity_per_s, cells)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,6 +20,10 @@ DOCUMENTS = "trace=arxiv_summarization_lengths.csv"
 WORKLOADS: Mapping[str, Sequence[str]] = {
     "conversation": (f"chat:ttft_ms=2000,tpot_ms=50,{CONVERSATION},cut_prompt_tokens=7000,cut_output_tokens=600",),
     "code": (f"code:ttft_ms=2000,tpot_ms=50,{CODE},cut_prompt_tokens=7000,cut_output_tokens=600",),
+    "documents": (f"document:ttft_ms=5000,tpot_ms=50,{DOCUMENTS},cut_output_tokens=600",),
+    "long documents": (
+        f"document:ttft_ms=10000,tpot_ms=100,{DOCUMENTS},longer=2,cut_prompt_tokens=7800,cut_output_tokens=600",
+    ),
     "mixed": (
         f"chat:share=0.7,ttft_ms=800,tpot_ms=40,{CONVERSATION},cut_prompt_tokens=4000,cut_output_tokens=600",
         f"document:share=0.3,ttft_ms=10000,tpot_ms=100,{DOCUMENTS},longer=2,cut_prompt_tokens=7800,cut_output_tokens=600",

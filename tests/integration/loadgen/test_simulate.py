@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from loadgen.__main__ import main
-from loadgen.experiments import floor, lens, prism
+from loadgen.experiments import ablation, floor, heterogeneous, lens, long_context, mixed, prism
+from loadgen.experiments.comparison import Extent, Load
 from loadgen.experiments.prism_loads import SMOKED
 from loadgen.simulate.rows import Row
 
@@ -83,3 +85,23 @@ def test_what_prism_attains_is_smoked(tmp_path):
     assert prism.main([*arguments, "--resume"]) == 0
     assert (rows.read_bytes(), regrets.read_bytes()) == found
     assert prism.main([str(tmp_path / "elsewhere"), "--smoke"]) == 2
+
+
+@pytest.mark.parametrize("experiment", [ablation, heterogeneous, long_context, mixed], ids=lambda each: each.__name__)
+def test_what_compares_systems_is_smoked(experiment, tmp_path):
+    (tmp_path / "AzureLLMInferenceTrace_conv.csv").write_text(AZURE)
+    (tmp_path / "AzureLLMInferenceTrace_code.csv").write_text(AZURE)
+    (tmp_path / "arxiv_summarization_lengths.csv").write_text(LENGTHS)
+    rows, page = tmp_path / "rows.jsonl", tmp_path / "page.md"
+    arguments = [str(tmp_path), "--smoke", "--seconds", "1", "--rows", str(rows), "--page", str(page)]
+    assert experiment.main(arguments) == 0
+    planned = experiment.cells(Load(tmp_path, 1.0), Extent.SMOKE)
+    assert len(rows_of(rows)) == len(planned)
+    text, figure = page.read_text(), (tmp_path / f"{experiment.EXPERIMENT.name}.svg").read_text()
+    assert "**Simulated**" in text
+    assert f"({experiment.EXPERIMENT.name}.svg)" in text
+    assert figure.startswith("<svg")
+    found = rows.read_bytes()
+    assert experiment.main([*arguments, "--resume"]) == 0
+    assert (rows.read_bytes(), page.read_text()) == (found, text)
+    assert experiment.main([str(tmp_path / "elsewhere"), "--smoke", "--rows", str(rows)]) == 2

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from loadgen.experiments import prism, prism_capacity
+from loadgen.experiments import prism, rates
 from loadgen.experiments.prism_criteria import claims
 from loadgen.experiments.prism_loads import (
     CAPACITY,
@@ -180,15 +180,13 @@ def test_the_capacity_is_the_highest_rate_at_which_the_best_policy_that_reacts_a
             for cell in cells
         ]
 
-    monkeypatch.setattr(prism_capacity, "run_cells", attains)
-    workload = HARD._replace(capacity_per_s=14.0)
-    found = prism_capacity.find_capacity(
-        workload, lambda line: [a_cell(line, policy) for policy in prism.REACTIVE], (100,), Console(quiet=True)
-    )
+    monkeypatch.setattr(rates, "run_cells", attains)
+    search = prism.capacity_search(HARD._replace(capacity_per_s=14.0), Path("nowhere"), 1.0)
+    found = rates.find_rate("hard", search, (100,), Console(quiet=True))
     assert found.rate_per_s is not None
-    assert 16.0 / (1 + prism_capacity.TOLERANCE) <= found.rate_per_s <= 16.0
+    assert 16.0 / (1 + rates.TOLERANCE) <= found.rate_per_s <= 16.0
     assert tried[0] == set(prism.REACTIVE)
-    assert all(of_rate == set(prism.REACTIVE[-prism_capacity.GO_ON :]) for of_rate in tried[1:])
+    assert all(of_rate == set(prism.REACTIVE[-rates.GO_ON :]) for of_rate in tried[1:])
 
 
 def test_where_all_attain_the_same_nobody_is_bold():

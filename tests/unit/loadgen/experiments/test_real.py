@@ -151,21 +151,22 @@ def verdicts(rows: Sequence[RealRow]) -> list[str]:
 
 def test_goals_are_met_or_not_and_by_how_much_is_said():
     gain, reactive, ratio, telling = claims(rows_of((0,)))
-    assert gain.found == "+50.0 (emulated, 1 × capacity)"
-    assert reactive.found == "+10.0 (emulated, 1 × capacity)"
-    assert ratio.verdict == "missed by 0.50 (emulated, 1 × capacity)"
+    assert gain.wanted.endswith("where neither has 30 to 50 %; emulated, 1 × capacity")
+    assert gain.found == "+50.0 points"
+    assert reactive.found == "+10.0 points"
+    assert ratio.verdict == "missed by 0.50×"
     assert [gain.verdict, reactive.verdict, telling.verdict] == ["met"] * 3
     behind = [r if r.layers != REACTIVE else msgspec.structs.replace(r, attainment=0.92) for r in rows_of((0,))]
-    assert verdicts(behind)[1] == "missed by 2.0 (emulated, 1 × capacity)"
+    assert verdicts(behind)[1] == "missed by 2.0 points"
 
 
 def test_an_interval_is_told_where_there_are_repeats():
-    assert claims(rows_of((0, 1)))[1].found == "+10.0 ± 0.0 (emulated, 1 × capacity)"
+    assert claims(rows_of((0, 1)))[1].found == "+10.0 ± 0.0 points"
 
 
 def test_a_goal_that_no_load_can_test_says_so():
     rows = [row(), row(NEITHER, attainment=0.8), row(REACTIVE)]
-    assert claims(rows)[0].found == "neither attains 80 % (emulated, 1 × capacity)"
+    assert claims(rows)[0].found == "neither has 80 % (emulated, 1 × capacity)"
     assert verdicts(rows)[0] == "not tested"
 
 

@@ -32,6 +32,17 @@ def test_a_row_is_the_mean_over_its_seeds_with_its_interval():
     assert row.refused == 0.0
     assert row.ttft_p50_s == pytest.approx(0.021)
     assert row.goodput == pytest.approx(8 / runs[0].duration_s)
+    assert [run.attainment for run in row.of_seeds] == [run.total.attainment for run in runs]
+    assert row.of_seeds[0].e2e_p50_s == pytest.approx(row.e2e_p50_s)
+
+
+def test_throughput_is_of_what_ends_in_time_while_the_fleet_has_settled():
+    answered = simulate(scenario(), [request(0.1 * n) for n in range(10)], 0)
+    (tokens,) = {(outcome.prompt_tokens or 0) + (outcome.output_tokens or 0) for outcome in answered.outcomes}
+    # Arrivals end at 0.9 s; from 0.3 s on those end that came at 0.3 to 0.8 s, and each takes less than 0.1 s.
+    assert score_run(0, answered).kept_tokens_per_s == pytest.approx(6 * tokens / 0.6)
+    late = simulate(scenario(), [request(0.1 * n, slo=Slo(ttft_s=0.001)) for n in range(10)], 0)
+    assert score_run(0, late).kept_tokens_per_s == 0.0
 
 
 def test_what_was_refused_counts_as_offered():
