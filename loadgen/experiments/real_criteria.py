@@ -31,7 +31,7 @@ class Load(NamedTuple):
 
     where: str
     times_capacity: float
-    rows: tuple[RealRow, ...]
+    rows: Sequence[RealRow]
 
     def of(self, layers: str) -> Sequence[RealRow]:
         """A system's."""
@@ -44,7 +44,7 @@ def loads_of(rows: Sequence[RealRow]) -> Sequence[Load]:
     fleets = list(dict.fromkeys(row.system for row in rows))
     ordered = sorted(keys, key=lambda key: (fleets.index(key[0]), key[1]))
     return [
-        Load(f"{fleet}, {times:g} × capacity", times, tuple(row for row in rows if row.system == fleet))
+        Load(f"{fleet}, {times:g} × capacity", times, [row for row in rows if row.system == fleet])
         for fleet, times in ordered
     ]
 
@@ -63,13 +63,13 @@ def claims(rows: Sequence[RealRow]) -> Sequence[Claim]:
 
 def _over_neither(loads: Sequence[Load]) -> Iterator[Claim]:
     wanted = f"neither → both: {OVER_NEITHER:+g} points, where neither has {100 * NEITHER_LEAST:.0f} to {100 * NEITHER_MOST:.0f} %"
-    of_neither = {load: attained(load.of(NEITHER)) for load in loads if load.of(NEITHER)}
-    struggling = [load for load, share in of_neither.items() if NEITHER_LEAST <= share <= NEITHER_MOST]
+    of_neither = [(load, attained(load.of(NEITHER))) for load in loads if load.of(NEITHER)]
+    struggling = [load for load, share in of_neither if NEITHER_LEAST <= share <= NEITHER_MOST]
     for load in struggling:
         if (points := paired(load.of(BOTH), load.of(NEITHER), points_ahead)) is not None:
             yield Goal(f"{wanted}; {load.where}", OVER_NEITHER, points, POINTS)
     if of_neither and not struggling:
-        shares = ", ".join(f"{100 * share:.0f} % ({load.where})" for load, share in of_neither.items())
+        shares = ", ".join(f"{100 * share:.0f} % ({load.where})" for load, share in of_neither)
         yield Untested(wanted, f"neither has {shares}")
 
 
