@@ -29,7 +29,7 @@ ROWS, SMOKE_ROWS, FULL_ROWS = (Path(f"runs/exp-real{extent}.jsonl") for extent i
 FULL_PAGE = Path("docs/results/real.md")
 """Others are beside their rows."""
 FULL_SEEDS, SEEDS = 5, 1
-SMOKE_DURATION_S, SMOKED = 2.0, (BOTH, NEITHER)
+SMOKE_DURATION_S, SMOKE_ENGINES, SMOKED = 2.0, 2, (BOTH, NEITHER)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,7 +118,9 @@ def _parts(options: argparse.Namespace) -> Iterator[Part]:
         chosen = part._replace(capacity_per_s=capacity_per_s or part.capacity_per_s)
         if options.smoke:
             load = part.load._replace(duration_s=SMOKE_DURATION_S)
-            chosen = chosen._replace(load=load, capacity_per_s=part.rates_per_s[0])
+            chosen = chosen._replace(
+                load=load, profiles=part.profiles[:SMOKE_ENGINES], capacity_per_s=part.rates_per_s[0]
+            )
         yield chosen
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from loadgen.commands.status import INVALID
 from loadgen.experiments import real
+from loadgen.experiments.real_parts import BOTH
 from loadgen.experiments.real_rows import RealRow
 
 
@@ -16,7 +17,7 @@ def test_the_experiment_with_real_processes_is_smoked(tmp_path):
     assert len({(row.offered, row.rate_per_s, row.seed) for row in rows}) == 1
     assert all(row.failed == 0 for row in rows)
     assert all(row.late_share is not None and not row.simulated for row in rows)
-    assert {row.layers for row in rows if row.ttft_error_p50 is not None} == {real.BOTH}
+    assert {row.layers for row in rows if row.ttft_error_p50 is not None} == {BOTH}
     text = (tmp_path / "rows.md").read_text()
     assert text.startswith("# Both layers on one machine")
     assert "(rows.svg)" in text
