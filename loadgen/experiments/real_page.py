@@ -41,10 +41,11 @@ is a tenant of its own, so that none finds another's prompts in a cache.
 | {router_only} | a fixed budget a step, decodes first, in order of arrival | by foresight |
 | {engine_only} | to the requests' targets | in turn (`{in_turn}`) |
 | {neither} | a fixed budget | in turn |
-| {reactive} | to the requests' targets | by load: of the policies that react the best one under lens, in the simulator |
+| {reactive} | to the requests' targets | by load: a policy that reacts, of those the best one under lens in the simulator |
 
 Attainment: requests that met both targets (TTFT and TPOT) ÷ requests offered, in %, mean over seeds {seeds} with its 95 % interval;
-refused ones count against. Poisson arrivals. Capacity is the highest rate tried at which *{reactive}* attains 90 %.
+refused ones count against. Poisson arrivals. Capacity is the highest rate tried at which *{reactive}* attains 90 %: of emulated engines, unless
+told, in the simulator; of the others here, just before.
 Everybody has seen other requests before the first run.
 
 ![Attainment of the five systems]({figure})
@@ -59,13 +60,14 @@ SECTIONS = {
 ## Emulated engines
 
 {engines}: three unequal engines, with time stretched {scale:g} times, which is what two cores carry; so are arrivals, targets and the step
-that routers reckon with. Times and rates are in the profiles' time. The fixed budget is `{fixed}`, the reactive router `{reactive}`.
+that routers reckon with. Times and rates are in the profiles' time. The fixed budget is `{fixed}`, which is vLLM's default, the reactive router `{reactive}`.
 """,
     "llamacpp": """
 ## A real model
 
 SmolLM2-135M on llama.cpp: two unequal engines as in `make demo`, one with two threads, 16 slots and a cache of 8,192 tokens, one with half of
-each; when both compute, they take from each other. The fixed budget is `{fixed}`, the reactive router `{reactive}`.
+each; when both compute, they take from each other. The fixed budget is `{fixed}`, of the best on one such engine ([lens](lens-live.md)),
+the reactive router `{reactive}`, which is the best of the hard case of [prism](prism.md).
 """,
 }
 AHEAD = """
