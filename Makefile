@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-prism bench-simulator validate-simulator exp-floor exp-lens exp-lens-live exp-prism exp-ablation exp-heterogeneous exp-long-context exp-mixed exp-drift exp-scale test test-fast lint format lock
+.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-prism bench-simulator validate-simulator exp-floor exp-lens exp-lens-live exp-prism exp-ablation exp-heterogeneous exp-long-context exp-mixed exp-drift exp-scale exp-real test test-fast lint format lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -78,6 +78,9 @@ exp-drift: setup ## attainment over time as an engine slows, dies or joins, simu
 exp-scale: setup ## up to a thousand engines, several routers, late telemetry, wrong predictions, simulated; options as before
 	@test -n "$(TRACES)" || { echo 'exp-scale needs the traces: make exp-scale TRACES=folder' >&2; exit 2; }
 	@$(BIN)/python -m loadgen.experiments.scale $(TRACES) $(EXTENT) $(OPTIONS)
+
+exp-real: setup ## both layers, one or none, by turns, with real processes on this machine, 10 minutes with nothing else running; SMOKE=1 or FULL=1, RESUME=1
+	@$(BIN)/python -m loadgen.experiments.real $(EXTENT) $(OPTIONS)
 
 fit-profile: setup ## a GPU profile for the emulated engine from step logs, LOGS="a.jsonl b.jsonl" NAME=my-gpu
 	@test -n "$(LOGS)" -a -n "$(NAME)" || { \

@@ -41,12 +41,19 @@ class Refused(BrokenStream):
         self.again_in_s = again_in_s
 
 
-def open_session(api_key: str | None = None) -> aiohttp.ClientSession:
-    """A session for load: no limit of connections, which would make requests wait on the client's side."""
+def open_session(api_key: str | None = None, tenant: str | None = None) -> aiohttp.ClientSession:
+    """A session for load: no limit of connections, which would make requests wait on the client's side.
+
+    Args:
+        tenant: who its requests say they are of, where there are no keys; nobody finds another's prompts in a cache.
+    """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={} if api_key is None else {"authorization": f"Bearer {api_key}"},
+        headers={
+            **({} if api_key is None else {"authorization": f"Bearer {api_key}"}),
+            **({} if tenant is None else {headers.TENANT: tenant}),
+        },
     )
 
 

@@ -28,6 +28,12 @@ class Reliability(msgspec.Struct, frozen=True, kw_only=True):
     bins: Mapping[int, Bin]
     """By tenth of chance, from 0; those that have requests."""
 
+    @property
+    def constant_brier(self) -> float:
+        """The score of who always says the share that was kept, as if that had been known."""
+        kept = math.fsum(each.count * each.kept for each in self.bins.values()) / self.count
+        return kept * (1.0 - kept)
+
 
 def reliability(chances: Iterable[tuple[float | None, bool]]) -> Reliability | None:
     """Of chances and whether they came true; None where nobody was told any."""

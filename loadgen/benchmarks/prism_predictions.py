@@ -8,7 +8,6 @@ sizes arrive at random, well below what the engines can keep promises to. Predic
 import argparse
 import asyncio
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,15 +20,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from infra.native.ports import free_ports
 from infra.native.system import NativeSystem
 from loadgen.arguments import positive_float
-from loadgen.client import Client, open_session
-from loadgen.engines import read_counted_engines, read_model
+from loadgen.client import open_session
+from loadgen.engines import read_model
 from loadgen.experiments.live_loads import Clients, LiveLoad
-from loadgen.lag import LagMeter
-from loadgen.load import Settings
-from loadgen.open_loop import send_all
+from loadgen.experiments.live_runs import run_routed
 from loadgen.outcome import Outcome
 from loadgen.reliability import BINS, reliability
-from loadgen.report import Report, make_report
+from loadgen.report import Report
 from loadgen.validate.loads import Lengths
 from loadgen.workload import TrafficClass
 from shared.slo import Slo
@@ -60,7 +57,6 @@ CAPACITY_PER_S = 16.0
 LOAD = 0.4
 TIME_SCALE = 3.0
 WARM_UP_SEED, SEED = 1, 2
-TIMEOUT_S = 120.0
 READY_WITHIN_S = 120.0
 PROMISES, FORGONE, REGRETTED = (
     "prism_promises_total",
@@ -124,37 +120,7 @@ async def _run(
     session: aiohttp.ClientSession, url: str, model: str, load: LiveLoad, rate_per_s: float, seed: int
 ) -> Report:
     requests = load.draw(rate_per_s, seed)
-    settings = Settings(
-        url=url,
-        model=model,
-        requests=len(requests),
-        seed=seed,
-        timeout_s=TIMEOUT_S,
-        rate_per_s=rate_per_s,
-        trace="lognormal lengths",
-        ignore_eos=True,
-        classes=tuple(kind.traffic for kind in load.clients),
-        time_scale=load.time_scale,
-        say_class=False,
-        chat=False,
-    )
-    before = await read_counted_engines(session, url)
-    started_at_s = time.monotonic()
-    client = Client(
-        session,
-        url,
-        model,
-        started_at_s=started_at_s,
-        timeout_s=TIMEOUT_S * load.time_scale,
-        say_class=settings.say_class,
-        chat=settings.chat,
-    )
-    async with LagMeter() as meter:
-        outcomes = await send_all(requests, client.send, lambda _outcome: None, started_at_s=started_at_s)
-        own_load = meter.read()
-    duration_s = time.monotonic() - started_at_s
-    after = await read_counted_engines(session, url)
-    return make_report(settings, outcomes, after, (), duration_s, own_load, before)
+    return await run_routed(session, url, load.settings(url, model, rate_per_s, seed, requests), requests)
 
 
 async def _promises(session: aiohttp.ClientSession, url: str) -> Mapping[str, float]:

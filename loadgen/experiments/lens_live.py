@@ -26,9 +26,8 @@ from loadgen.engines import NoSystem, read_model
 from loadgen.experiments.lens_live_page import Compared, page
 from loadgen.experiments.live_benches import BENCHES, Bench, BenchSystem, started
 from loadgen.experiments.live_rows import LiveRow
-from loadgen.experiments.live_runs import TIMEOUT_S, Asked, LensUnderTest, run_all_at_once, run_in_turn
+from loadgen.experiments.live_runs import Asked, LensUnderTest, run_all_at_once, run_in_turn
 from loadgen.experiments.tables import PLAIN
-from loadgen.load import Settings
 from loadgen.simulate.experiment import write_rows
 
 ROWS, SMOKE_ROWS = Path("runs/exp-lens-live.jsonl"), Path("runs/exp-lens-live-smoke.jsonl")
@@ -65,20 +64,7 @@ class Runs(NamedTuple):
         """The same load for each of the lenses, in an order of chance where they take turns."""
         bench = self.bench
         requests = bench.load.draw(rate_per_s, seed)
-        settings = Settings(
-            url=self.router_url,
-            model=self.model,
-            requests=len(requests),
-            seed=seed,
-            timeout_s=TIMEOUT_S,
-            rate_per_s=rate_per_s,
-            trace="lognormal lengths",
-            ignore_eos=True,
-            classes=tuple(kind.traffic for kind in bench.load.clients),
-            time_scale=bench.load.time_scale,
-            say_class=False,
-            chat=False,
-        )
+        settings = bench.load.settings(self.router_url, self.model, rate_per_s, seed, requests)
         asked = Asked(bench.name, times_capacity, settings, requests)
         if bench.is_emulated:
             return await run_all_at_once(self.session, self.router_url, asked, lenses)

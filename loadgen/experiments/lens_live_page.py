@@ -1,12 +1,12 @@
 """The page of the live lens experiment, from its rows. Pure."""
 
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from loadgen.experiments.live_loads import LiveLoad
-from loadgen.experiments.live_rows import LiveRow, mean_of
-from loadgen.experiments.tables import NOTHING, OURS, PLAIN, RELEGATING, best_of, short
+from loadgen.experiments.live_rows import LiveRow
+from loadgen.experiments.live_telling import attained, attained_cell, load_told, mean_cell, noise_told
+from loadgen.experiments.tables import OURS, PLAIN, RELEGATING, best_of, short
 
 HEAD = """# What lens attains on real engines
 
@@ -71,28 +71,28 @@ def page(rows: Sequence[LiveRow], systems: Sequence[Compared]) -> str:
 
 def _section(system: Compared, rows: Sequence[LiveRow]) -> Iterator[str]:
     yield SECTIONS[system.name].format(scale=system.load.time_scale)
-    yield f"\n{_load(system.load)} {_noise(rows)}\n"
+    yield f"\n{load_told(system.load)} {noise_told(rows)}\n"
     planners = tuple(dict.fromkeys(row.planner for row in sorted(rows, key=_in_order)))
     yield TABLES.format(columns=" | ".join(map(short, planners)), rules="---|" * len(planners))
     by_rate = {rate: _by_planner(rows, rate, planners) for rate in sorted({row.times_capacity for row in rows})}
     for times, of_rate in by_rate.items():
-        best = max(_attained(runs) for runs in of_rate.values())
-        cells = (_cell(runs, is_best=_attained(runs) == best) for runs in of_rate.values())
+        best = max(attained(runs) for runs in of_rate.values())
+        cells = (attained_cell(runs, is_best=attained(runs) == best) for runs in of_rate.values())
         yield f"| {_name(times, of_rate)} | {' | '.join(cells)} |\n"
     yield SPLIT
     for times, of_rate in by_rate.items():
-        attained = {planner: _attained(runs) for planner, runs in of_rate.items()}
-        fixed, relegating = (attained[best_of(attained, kind)] for kind in (PLAIN, RELEGATING))
-        gains = (relegating - fixed, attained[OURS] - relegating)
-        split = (f"{100 * fixed:.0f}", *(f"{100 * gain:+.0f}" for gain in gains), f"**{100 * attained[OURS]:.0f}**")
+        found = {planner: attained(runs) for planner, runs in of_rate.items()}
+        fixed, relegating = (found[best_of(found, kind)] for kind in (PLAIN, RELEGATING))
+        gains = (relegating - fixed, found[OURS] - relegating)
+        split = (f"{100 * fixed:.0f}", *(f"{100 * gain:+.0f}" for gain in gains), f"**{100 * found[OURS]:.0f}**")
         yield f"| {_name(times, of_rate)} | {' | '.join(split)} |\n"
     yield LATENCIES
     for times, of_rate in by_rate.items():
         for place, (planner, runs) in enumerate(of_rate.items()):
             figures = (
-                _mean(runs, "goodput_per_s", 1.0, 2),
-                *(_mean(runs, field, 1.0, 2) for field in ("ttft_p50_s", "ttft_p99_s")),
-                *(_mean(runs, field, 1e3, 0) for field in ("tpot_p50_s", "tpot_p99_s")),
+                mean_cell(runs, "goodput_per_s", 1.0, 2),
+                *(mean_cell(runs, field, 1.0, 2) for field in ("ttft_p50_s", "ttft_p99_s")),
+                *(mean_cell(runs, field, 1e3, 0) for field in ("tpot_p50_s", "tpot_p99_s")),
             )
             yield f"| {'' if place else _name(times, of_rate)} | {short(planner)} | {' | '.join(figures)} |\n"
 
@@ -110,51 +110,3 @@ def _by_planner(rows: Sequence[LiveRow], times: float, planners: Sequence[str]) 
 def _name(times: float, of_rate: Mapping[str, Sequence[LiveRow]]) -> str:
     rate_per_s = of_rate[OURS][0].rate_per_s
     return f"{rate_per_s:.3g}, {times:g} × capacity"
-
-
-def _attained(runs: Sequence[LiveRow]) -> float:
-    return statistics.fmean(row.attainment for row in runs)
-
-
-def _cell(runs: Sequence[LiveRow], *, is_best: bool) -> str:
-    found = mean_of(runs, "attainment")
-    assert found is not None, "every run has one"
-    mean = f"{100 * found.mean:.0f}"
-    interval = "" if found.ci95 is None else f" ± {100 * found.ci95:.0f}"
-    return f"{f'**{mean}**' if is_best else mean}{interval}"
-
-
-def _mean(runs: Sequence[LiveRow], field: str, unit: float, digits: int) -> str:
-    found = mean_of(runs, field)
-    return NOTHING if found is None else f"{unit * found.mean:.{digits}f}"
-
-
-def _load(load: LiveLoad) -> str:
-    kinds = (
-        f"{100 * kind.traffic.share:.0f} % {kind.traffic.slo.name} (prompts of {kind.prompts.p50:g} tokens in the middle, one in ten above "
-        f"{kind.prompts.p90:g}; answers of {kind.outputs.p50:g} and {kind.outputs.p90:g}; {kind.traffic.slo.ttft_s:g} s "
-        f"and {1e3 * (kind.traffic.slo.tpot_s or 0.0):.0f} ms)"
-        for kind in load.clients
-    )
-    return f"Load: {'; '.join(kinds)}; {load.duration_s:g} s a run, and until the last answer."
-
-
-def _noise(rows: Sequence[LiveRow]) -> str:
-    """How much the machine itself may have had to do with it."""
-    told = []
-    late = [row.late_share for row in rows if row.late_share is not None]
-    if late:
-        told.append(
-            f"steps that ended over 1 ms late: {statistics.fmean(late):.1%} on average, {max(late):.1%} at worst"
-        )
-    probes_s = [row.probe_s for row in rows if row.probe_s is not None]
-    if len(probes_s) > 1:
-        deviation = statistics.stdev(probes_s) / statistics.fmean(probes_s)
-        told.append(
-            f"the same prompt, alone, before each run took {1e3 * statistics.median(probes_s):.0f} ms in the middle, "
-            f"{1e3 * min(probes_s):.0f} to {1e3 * max(probes_s):.0f} ms (deviation {deviation:.0%})"
-        )
-    spoiled = sum(bool(row.overloads) for row in rows)
-    told.append(f"{spoiled} of {len(rows)} runs were on an overloaded machine")
-    told.append(f"{sum(row.failed for row in rows)} requests failed")
-    return f"The machine's noise: {'; '.join(told)}."

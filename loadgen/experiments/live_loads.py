@@ -7,10 +7,14 @@ import msgspec
 import numpy as np
 
 from loadgen.arrivals import poisson_arrivals
+from loadgen.load import Settings
 from loadgen.traces import TraceRequest
 from loadgen.validate.loads import Lengths
 from loadgen.workload import Request, TrafficClass, draw_classes, draw_trace_requests, stretched
 from shared.slo import Slo
+
+TIMEOUT_S = 120.0
+"""For a whole answer."""
 
 
 class Clients(NamedTuple):
@@ -45,6 +49,23 @@ class LiveLoad(NamedTuple):
             for request in requests
         )
 
+    def settings(self, url: str, model: str, rate_per_s: float, seed: int, requests: Sequence[Request]) -> Settings:
+        """What a run of these requests was told."""
+        return Settings(
+            url=url,
+            model=model,
+            requests=len(requests),
+            seed=seed,
+            timeout_s=TIMEOUT_S,
+            rate_per_s=rate_per_s,
+            trace="lognormal lengths",
+            ignore_eos=True,
+            classes=tuple(kind.traffic for kind in self.clients),
+            time_scale=self.time_scale,
+            say_class=False,
+            chat=False,
+        )
+
 
 def _lengths(clients: Clients, count: int, rng: np.random.Generator) -> Sequence[TraceRequest]:
     name = clients.traffic.slo.name
@@ -52,24 +73,35 @@ def _lengths(clients: Clients, count: int, rng: np.random.Generator) -> Sequence
     return [TraceRequest(at_s=None, prompt_tokens=p, output_tokens=o, slo_class=name) for p, o in pairs]
 
 
-EMULATED = LiveLoad(
-    # Percentiles of AzureLLMInferenceTrace_conv (Azure/AzurePublicDataset, CC-BY-4.0), and of arXiv papers of double length.
+# Percentiles of AzureLLMInferenceTrace_conv (Azure/AzurePublicDataset, CC-BY-4.0), and of arXiv papers of double length.
+_CHAT = Clients(
+    TrafficClass(slo=Slo(name="chat", ttft_s=0.8, tpot_s=0.04), share=0.7),
+    prompts=Lengths(p50=1020, p90=2734, most=4000),
+    outputs=Lengths(p50=129, p90=424, most=600),
+)
+_DOCUMENT = Clients(
+    TrafficClass(slo=Slo(name="document", ttft_s=10.0, tpot_s=0.1), share=0.3),
+    prompts=Lengths(p50=5460, p90=7404, most=7800),
+    outputs=Lengths(p50=167, p90=372, most=600),
+)
+
+EMULATED = LiveLoad(clients=(_CHAT, _DOCUMENT), duration_s=20.0, time_scale=2.0)
+"""The mixed classes of the simulated experiment."""
+
+_SHORT = Lengths(p50=65, p90=150, most=250)
+
+FLEET = LiveLoad(
     clients=(
-        Clients(
-            TrafficClass(slo=Slo(name="chat", ttft_s=0.8, tpot_s=0.04), share=0.7),
-            prompts=Lengths(p50=1020, p90=2734, most=4000),
-            outputs=Lengths(p50=129, p90=424, most=600),
-        ),
-        Clients(
-            TrafficClass(slo=Slo(name="document", ttft_s=10.0, tpot_s=0.1), share=0.3),
-            prompts=Lengths(p50=5460, p90=7404, most=7800),
-            outputs=Lengths(p50=167, p90=372, most=600),
+        _CHAT._replace(outputs=_SHORT),
+        # A target that is shorter than the run: of a longer one no queue would come near in that time.
+        _DOCUMENT._replace(
+            traffic=TrafficClass(slo=Slo(name="document", ttft_s=4.0, tpot_s=0.1), share=0.3), outputs=_SHORT
         ),
     ),
-    duration_s=20.0,
+    duration_s=5.0,
     time_scale=2.0,
 )
-"""The mixed classes of the simulated experiment."""
+"""The same for several engines, with short answers: a run lasts until the last of them ends."""
 
 LLAMACPP = LiveLoad(
     clients=(

@@ -1,4 +1,4 @@
-"""One load for several lenses, each asked directly: all at once, or one after the other."""
+"""A load for several lenses, each asked directly, all at once or one after the other; or for a router."""
 
 import asyncio
 import time
@@ -14,12 +14,11 @@ from loadgen.lag import LagMeter, OwnLoad
 from loadgen.load import Settings
 from loadgen.open_loop import send_all
 from loadgen.outcome import Outcome
-from loadgen.report import make_report
+from loadgen.report import Report, make_report
 from loadgen.synthetic import Synthetic
 from loadgen.workload import Request
 from shared.slo import Slo
 
-TIMEOUT_S = 120.0
 MOST_RATES = 10**6
 """In thousandths of requests a second, so that no seed's probe is another's."""
 PROBE_TOKENS, PROBE_OUTPUT_TOKENS = 64, 8
@@ -50,6 +49,28 @@ class _Run(NamedTuple):
     duration_s: float
 
 
+async def run_routed(
+    session: aiohttp.ClientSession, url: str, settings: Settings, requests: Sequence[Request]
+) -> Report:
+    """What a router's clients saw, and how late emulated engines were meanwhile.
+
+    Raises:
+        NoSystem: the router does not answer.
+    """
+    before = await read_counted_engines(session, url)
+    async with LagMeter() as meter:
+        run = await _run(session, url, settings, requests)
+        own_load = meter.read()
+    after = await read_counted_engines(session, url)
+    return make_report(settings, run.outcomes, after, (), run.duration_s, own_load, before)
+
+
+async def probe_s(session: aiohttp.ClientSession, url: str, settings: Settings) -> float | None:
+    """What a prompt takes now that nobody has asked this lens before; None where it failed."""
+    (outcome,), _ = await _run(session, url, settings, (_probe(settings),))
+    return outcome.e2e_s
+
+
 async def run_all_at_once(
     session: aiohttp.ClientSession, router_url: str, asked: Asked, lenses: Sequence[LensUnderTest]
 ) -> Sequence[LiveRow]:
@@ -60,7 +81,7 @@ async def run_all_at_once(
     """
     before = await read_counted_engines(session, router_url)
     async with LagMeter() as meter:
-        runs = await asyncio.gather(*(_run(session, asked, lens) for lens in lenses))
+        runs = await asyncio.gather(*(_run(session, lens.url, asked.settings, asked.requests) for lens in lenses))
         own_load = meter.read()
     after = await read_counted_engines(session, router_url)
     return [
@@ -75,10 +96,10 @@ async def run_in_turn(
     """The same for one after the other, each beginning when the one before has ended."""
     rows = []
     for lens in lenses:
-        (probe,), _ = await _run(session, asked._replace(requests=(_probe(asked.settings),)), lens)
+        alone_s = await probe_s(session, lens.url, asked.settings)
         async with LagMeter() as meter:
-            run = await _run(session, asked, lens)
-            rows.append(_row(asked, lens, run, meter.read(), probe.e2e_s))
+            run = await _run(session, lens.url, asked.settings, asked.requests)
+            rows.append(_row(asked, lens, run, meter.read(), alone_s))
     return rows
 
 
@@ -89,19 +110,18 @@ def _probe(settings: Settings) -> Request:
     return Request(arrival_s=0.0, prompt=prompt.text, max_tokens=PROBE_OUTPUT_TOKENS, slo=Slo(), ignore_eos=True)
 
 
-async def _run(session: aiohttp.ClientSession, asked: Asked, lens: LensUnderTest) -> _Run:
-    settings = asked.settings
+async def _run(session: aiohttp.ClientSession, url: str, settings: Settings, requests: Sequence[Request]) -> _Run:
     started_at_s = time.monotonic()
     client = Client(
         session,
-        lens.url,
+        url,
         settings.model,
         started_at_s=started_at_s,
         timeout_s=settings.timeout_s * settings.time_scale,
         say_class=settings.say_class,
         chat=settings.chat,
     )
-    outcomes = await send_all(asked.requests, client.send, lambda _outcome: None, started_at_s=started_at_s)
+    outcomes = await send_all(requests, client.send, lambda _outcome: None, started_at_s=started_at_s)
     return _Run(outcomes, time.monotonic() - started_at_s)
 
 

@@ -1,6 +1,5 @@
 """What prism was to attain beside policies that react to load, and what was found. Pure."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -152,5 +151,4 @@ def _missed(load: Load, attained: Attained) -> Missed:
 
 
 def _doubt(row: Row, of_chances: Reliability) -> Doubt:
-    kept = math.fsum(each.count * each.kept for each in of_chances.bins.values()) / of_chances.count
-    return Doubt(told((row.workload, row.rate)), of_chances.brier, kept * (1.0 - kept))
+    return Doubt(told((row.workload, row.rate)), of_chances.brier, of_chances.constant_brier)

@@ -18,8 +18,8 @@ from loadgen.experiments.prism_loads import (
     Line,
 )
 from loadgen.experiments.prism_regret import Regret
-from loadgen.experiments.tables import OURS, Measure, number, table
-from loadgen.reliability import BINS, pooled
+from loadgen.experiments.tables import OURS, Measure, number, reliability_table, table
+from loadgen.reliability import pooled
 from loadgen.simulate.rows import Row
 from loadgen.simulate.run import ORACLE
 from loadgen.student import Estimate
@@ -91,9 +91,6 @@ meet all its targets (mean squared difference from what came, 1 or 0).
 """
 RELIABILITY = """
 Of the requests that were given about such a chance by prism, over all loads: how many kept their promises.
-
-| chance % | requests | foreseen on average % | kept % |
-|---|---|---|---|
 """
 EVERY = """
 ## Every policy
@@ -202,9 +199,7 @@ def _reliability(rows: Sequence[Row]) -> Iterator[str]:
     if of_all is None:
         return
     yield RELIABILITY
-    for tenth, each in of_all.bins.items():
-        chances = f"{100 * tenth // BINS} to {100 * (tenth + 1) // BINS}"
-        yield f"| {chances} | {each.count:,} | {100 * each.foreseen:.1f} | {100 * each.kept:.1f} |\n"
+    yield from reliability_table(of_all)
 
 
 def _every(rows: Sequence[Row]) -> Iterator[str]:

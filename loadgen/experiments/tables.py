@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from loadgen.reliability import BINS, Reliability
 from loadgen.simulate.rows import Row
 
 NOTHING = "–"
@@ -61,6 +62,14 @@ def attained_by(rows: Sequence[Row], name: Callable[[Row], str]) -> Mapping[tupl
 def number(value: float | None, unit: float, digits: int) -> str:
     """A dash where there is none."""
     return NOTHING if value is None else f"{unit * value:.{digits}f}"
+
+
+def reliability_table(chances: Reliability) -> Iterator[str]:
+    """A line a tenth of chance that has requests."""
+    yield "\n| chance % | requests | foreseen on average % | kept % |\n|---|---|---|---|\n"
+    for tenth, each in chances.bins.items():
+        told = f"{100 * tenth // BINS} to {100 * (tenth + 1) // BINS}"
+        yield f"| {told} | {each.count:,} | {100 * each.foreseen:.1f} | {100 * each.kept:.1f} |\n"
 
 
 def short(planner: str) -> str:

@@ -56,7 +56,7 @@ async def ask() -> AsyncIterator[Ask]:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with open_session("a-key") as session:
+        async with open_session("a-key", "a-tenant") as session:
             client = Client(session, url, "a-model", started_at_s=time.monotonic(), timeout_s=timeout_s, **told)
             return await client.send(request)
 

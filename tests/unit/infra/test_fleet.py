@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from supervisor.options import ServerOptions  # type: ignore[import-untyped]
 
-from infra.native.fleet import REAL, chosen_engines, configuration
+from infra.native.fleet import REAL, chosen_engines, configuration, further_routers
 from infra.native.ports import free_ports
 from infra.native.system import CONFIGURATION, NativeSystem
 from tests.unit.infra.test_configuration import FIRST_TO_LAST
@@ -84,6 +84,28 @@ def test_a_lens_is_told_what_is_for_it_alone_and_drives_its_engine_in_any_case()
     assert 'LENS_PLANNER="static-64"' in environment
     assert f'LENS_ENGINE="{first.name}"' in environment
     assert "LENS_PLANNER" not in parser[f"program:lens-{second.name}"]["environment"]
+
+
+def test_further_routers_are_before_the_same_engines_on_ports_of_their_own() -> None:
+    routers = further_routers({"random": {"PRISM_POLICY": "random"}, "weighted": {"PRISM_POLICY": "weighted"}})
+    parser = configparser.RawConfigParser()
+    parser.read_string(configuration(CONFIGURATION, (), routers=routers))
+    assert parser["group:routing"]["programs"] == "prism, prism-random, prism-weighted"
+    for router in routers:
+        section = parser[f"program:{router.program}"]
+        assert section["command"] == parser["program:prism"]["command"]
+        assert f'PRISM_POLICY="{router.name}"' in section["environment"]
+        assert f'PRISM_PORT="{router.port}"' in section["environment"]
+    assert len({router.port for router in routers}) == 2
+
+
+def test_with_further_routers_alone_the_engines_are_the_usual_ones(tmp_path: Path) -> None:
+    system = NativeSystem(tmp_path, free_ports(), routers={"random": {"PRISM_POLICY": "random"}})
+    text = system._configuration().read_text()
+    assert system.engines == {"large", "small"}
+    assert "[program:engine-large]" in text
+    assert "[program:lens-small]" in text
+    assert system.router_url("random") == system.urls["prism-random"] != system.url
 
 
 def test_the_rest_is_as_with_real_engines(groups: list[Any], programs: dict[str, Any]) -> None:

@@ -34,3 +34,9 @@ def test_parts_together_are_judged_as_if_they_had_been_one():
     tenth = together.bins[9]
     assert tenth.count == 3
     assert (tenth.foreseen, tenth.kept) == pytest.approx((0.94, 2 / 3))
+
+
+def test_who_always_says_the_share_that_was_kept_has_the_variance_of_what_came():
+    judged = reliability([(0.95, True), (0.5, True), (0.3, False), (0.1, True)])
+    assert judged is not None
+    assert judged.constant_brier == pytest.approx(0.75 * 0.25)
