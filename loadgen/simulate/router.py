@@ -196,6 +196,7 @@ class Replica:
         if route.presumed_p_met is not None and slo.promises:
             job.promise = self._calibration.promises.make(
                 route.presumed_p_met,
+                job.request.arrival_s,
                 model_known=route.model_known,
                 first_token_due_s=math.inf if slo.ttft_s is None else job.request.arrival_s + slo.ttft_s,
                 has_begun=lambda: job.first_token_s is not None,

@@ -7,11 +7,11 @@ learned from each promise that is settled, by the extended Kalman filter for a l
 import math
 
 MEMORY_REQUESTS = 300
-"""The variance of what is known grows by this part of itself with each promise, so that older ones are forgotten."""
+"""What a promise said counts 1/e after so many more."""
 INTERCEPT_VARIANCE, SLOPE_VARIANCE = 1.0, 0.25
 """About 0 and 1, before any promise was settled: chances are taken to be about right."""
 MOST_VARIANCE_RATIO = 4.0
-"""What is forgotten leaves no less to be known than so many times that."""
+"""Where all is forgotten again no less is known than by so many times these variances."""
 SUREST = 0.999
 """No chance says more, nor 1 − it less."""
 LEAST_VARIANCE = 1e-3
@@ -47,11 +47,19 @@ class ChancesKept:
         return 1.0 / (1.0 + math.exp(-(self._intercept + self._slope * _log_odds(foreseen))))
 
     def _forget(self) -> None:
-        grown = 1.0 + 1.0 / MEMORY_REQUESTS
-        if self._intercept_variance * grown <= MOST_VARIANCE_RATIO * INTERCEPT_VARIANCE:
-            self._intercept_variance *= grown
-            self._slope_variance *= grown
-            self._covariance *= grown
+        """What is known, which is the inverse of the variances, fades, and makes room for the first presumption's, spread out.
+
+        In every direction by itself: where all promises are alike only one is ever seen.
+        """
+        kept = 1.0 / (1.0 + 1.0 / MEMORY_REQUESTS)
+        fresh = (1.0 - kept) / MOST_VARIANCE_RATIO
+        known = kept / (self._intercept_variance * self._slope_variance - self._covariance**2)
+        of_intercept = known * self._slope_variance + fresh / INTERCEPT_VARIANCE
+        of_slope = known * self._intercept_variance + fresh / SLOPE_VARIANCE
+        of_both = -known * self._covariance
+        spread = of_intercept * of_slope - of_both**2
+        self._intercept_variance, self._slope_variance = of_slope / spread, of_intercept / spread
+        self._covariance = -of_both / spread
 
 
 def _log_odds(chance: float) -> float:

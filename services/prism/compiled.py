@@ -4,6 +4,8 @@ A function that is compiled is called with numbers, arrays and tuples of them, a
 """
 
 import hashlib
+import os
+import shutil
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,12 +35,26 @@ def compiled(function: Function) -> Function:
 
 def _sources_digest() -> str:
     """Of all that may be compiled: numba itself would keep a function whose callees in other files have changed."""
-    sources = [*sorted(_HERE.glob("*.py")), Path(steptime.__file__)]
+    sources = [*sorted(_HERE.glob("*.py")), *sorted(Path(steptime.__file__).parent.glob("*.py"))]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
 
 
-_place = Path(numba.config.CACHE_DIR or _HERE / "__pycache__")  # type: ignore[attr-defined]  # its settings are made as it starts
-numba.config.CACHE_DIR = str(_place / f"compiled-{_sources_digest()}")  # type: ignore[attr-defined]
+def _make_place() -> bool:
+    """Make the folder for what is compiled of these sources, in place of those of earlier ones; whether there is one to write to."""
+    base = Path(numba.config.CACHE_DIR or _HERE / "__pycache__")  # type: ignore[attr-defined]  # its settings are made as it starts
+    place = base / f"compiled-{_sources_digest()}"
+    numba.config.CACHE_DIR = str(place)  # type: ignore[attr-defined]
+    try:
+        if not place.exists():
+            for earlier in base.glob("compiled-*"):
+                shutil.rmtree(earlier, ignore_errors=True)
+            place.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(place, os.W_OK)
+
+
+_IS_KEPT = _make_place()
 
 
 @overload(bisect_left)

@@ -192,6 +192,7 @@ class Decisions:
         fleet = await self._read()
         loads = self.dispatches.loads(fleet, self._clock(), placed=placed)
         route = self._choose(fleet, loads, intake, tried)
+        assumed = loads.get(route.engine, NO_LOAD)  # as it was then: others decide meanwhile
         self._turn += 1
         if placed is not None and placed.dispatch.engine == route.engine:
             return route, placed.dispatch, None
@@ -210,12 +211,13 @@ class Decisions:
         chosen = fleet.pool.view_of(route.engine)
         assert chosen is not None
         now_placed = Placed(dispatch, reserved)
-        is_crowded = now_placed.moved_much(chosen.state, loads.get(route.engine, NO_LOAD))
+        is_crowded = now_placed.moved_much(chosen.state, assumed)
         return route, dispatch, now_placed if is_crowded else None
 
     async def _read(self) -> Fleet:
         fleet = await self.fleet.read()
         self._models.note(fleet, self._clock())
+        self._prefixes.take(fleet.engines)
         return fleet
 
     def _outlook(self, fleet: Fleet, loads: Mapping[str, Load], intake: Intake) -> Route | ApiError:
@@ -228,7 +230,6 @@ class Decisions:
         now_s = self._clock()
         slo = what_is_left(intake.slo, now_s - intake.arrived_at_s)
         self._calibration.promises.look(now_s)
-        self._prefixes.take(fleet.engines)
         return choose(
             fleet,
             loads,

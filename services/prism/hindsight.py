@@ -43,6 +43,7 @@ class Hindsight:
         ttft_s = intake.slo.ttft_s if intake.stream else None
         account.promise = self.calibration.promises.make(
             route.presumed_p_met,
+            intake.arrived_at_s,
             model_known=route.model_known,
             first_token_due_s=math.inf if ttft_s is None else intake.arrived_at_s + ttft_s,
             has_begun=lambda: account.first_byte_s is not None,

@@ -105,7 +105,7 @@ class Mirror:
             if not forgiving:
                 self._drop(engine)
             return
-        record = self._records.pop(engine, None) or _Record()
+        record = self._records.pop(engine, None) or _Record(engine)
         self._records[engine] = record
         self._show(engine, record.take_state(value, now_us))
 
@@ -185,7 +185,8 @@ class _Latest(Generic[MessageType]):
 class _Record:
     """What was last read of one engine."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self.alive_us = 0
         """When it last gave a sign of life, by Redis TIME."""
         self._state = _Latest(EngineState)
@@ -211,6 +212,9 @@ class _Record:
     def _look(self) -> None:
         state, forecast = self._state.value, self._forecast.value
         if state is None:
+            return
+        if state.engine != self._name:
+            log.warning("an engine's key holds the state of another", key=self._name, engine=state.engine)
             return
         view = EngineView(state=state)
         if forecast is not None:

@@ -1,10 +1,12 @@
 """What became of the promises that were made, and what the next ones are worth. Pure."""
 
 import heapq
-import math
 from collections.abc import Callable
 
 from services.prism.chances_kept import ChancesKept
+
+WATCHED_S = 60.0
+"""A first token that is due later is not waited for: no client can have the router remember for longer than that."""
 
 
 class Promise:
@@ -38,7 +40,13 @@ class Promises:
         return self._by_known[model_known].corrected(presumed)
 
     def make(
-        self, presumed: float, *, model_known: bool, first_token_due_s: float, has_begun: Callable[[], bool]
+        self,
+        presumed: float,
+        now_s: float,
+        *,
+        model_known: bool,
+        first_token_due_s: float,
+        has_begun: Callable[[], bool],
     ) -> Promise:
         """Make one.
 
@@ -47,7 +55,7 @@ class Promises:
             has_begun: whether the first token is here.
         """
         promise = Promise(presumed, model_known, has_begun)
-        if first_token_due_s < math.inf:
+        if first_token_due_s <= now_s + WATCHED_S:
             self._made += 1
             heapq.heappush(self._due, (first_token_due_s, self._made, promise))
         return promise
@@ -57,6 +65,7 @@ class Promises:
         if promise.is_open and kept is not None:
             self._by_known[promise.model_known].note(promise.presumed, kept)
         promise.is_open = False
+        promise.has_begun = _known  # nothing of the request is kept for it
 
     def look(self, now_s: float) -> None:
         """Settle those whose first token is overdue."""
@@ -64,3 +73,7 @@ class Promises:
             _, _, promise = heapq.heappop(self._due)
             if promise.is_open and not promise.has_begun():
                 self.settle(promise, kept=False)
+
+
+def _known() -> bool:
+    return True

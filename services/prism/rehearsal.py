@@ -17,7 +17,9 @@ def rehearse() -> Route:
     loads = {"one": Load(pending=Pending.of([(0, 1)]))}
     fleet = Fleet(pool=Pool.of(views), now_s=1.0, age_s=0.0)
     ask, slo = Ask(prompt_tokens=1, output_tokens=2), Slo(ttft_s=10.0, tpot_s=1.0, e2e_s=20.0)
-    return choose(fleet, loads, ask, slo, model="", draw=0.5, calibration=Calibration())
+    calibration = Calibration()
+    calibration.note("one", 1.0, 1.0, 1.0, 1.0)
+    return choose(fleet, loads, ask, slo, model="", draw=0.5, calibration=calibration)
 
 
 def _state(name: str) -> EngineState:

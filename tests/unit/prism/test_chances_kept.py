@@ -44,6 +44,13 @@ def test_what_was_long_ago_is_forgotten() -> None:
     assert chances.corrected(0.5) == pytest.approx(0.5, abs=0.12)
 
 
+def test_a_long_time_of_promises_that_were_all_alike_is_forgotten_as_soon() -> None:
+    chances, draws = taught((1.0, 0.995), number=30_000), random.Random(2)
+    for _ in range(1000):
+        chances.note(1.0, draws.random() < 0.5)
+    assert chances.corrected(1.0) == pytest.approx(0.5, abs=0.12)
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_nothing_that_comes_makes_it_sure_or_takes_it_out_of_bounds(kept: bool) -> None:
     chances = ChancesKept()

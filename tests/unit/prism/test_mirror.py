@@ -135,6 +135,13 @@ def test_a_number_that_is_beyond_all_reckoning_leaves_the_last() -> None:
     assert [(view.state.engine, view.state.decode_seqs) for view in known.pool.views] == [("a", 4), ("b", 7)]
 
 
+def test_a_state_under_the_key_of_another_leaves_the_last() -> None:
+    known = mirror(told("a", decode_seqs=4))
+    _, of_another = told("imposter", decode_seqs=5)
+    known.take(changes((engine_key("a"), of_another), (engine_key("b"), of_another)), forgiving=False)
+    assert [(view.state.engine, view.state.decode_seqs) for view in known.pool.views] == [("a", 4)]
+
+
 def test_what_is_no_text_leaves_the_last_too():
     known = mirror(told("a", decode_seqs=4), forecast("a", 9))
     no_text = msgspec.Raw(b"\xa2\xff\xfe")

@@ -1,10 +1,11 @@
 """What becomes of promises, and when it is known."""
 
 import math
+import weakref
 
 import pytest
 
-from services.prism.promises import Promises
+from services.prism.promises import WATCHED_S, Promises
 
 HALF = 0.5
 
@@ -14,7 +15,7 @@ def told(promises: Promises, *, model_known: bool = True) -> float:
 
 
 def make(promises: Promises, due_s: float = math.inf, *, has_begun: bool = False, model_known: bool = True):
-    return promises.make(HALF, model_known=model_known, first_token_due_s=due_s, has_begun=lambda: has_begun)
+    return promises.make(HALF, 0.0, model_known=model_known, first_token_due_s=due_s, has_begun=lambda: has_begun)
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -62,4 +63,27 @@ def test_what_is_presumed_of_unknown_engines_is_judged_by_itself() -> None:
     for _ in range(50):
         promises.settle(make(promises, model_known=False), kept=True)
     assert told(promises, model_known=False) > 0.9
+    assert told(promises) == pytest.approx(HALF)
+
+
+def test_what_is_settled_keeps_nothing_of_its_request() -> None:
+    class Account:
+        pass
+
+    promises, account = Promises(), Account()
+    gone = weakref.ref(account)
+
+    def has_begun(account: Account = account) -> bool:
+        return account is None
+
+    promise = promises.make(HALF, 0.0, model_known=True, first_token_due_s=WATCHED_S, has_begun=has_begun)
+    promises.settle(promise, kept=True)
+    del account, has_begun
+    assert gone() is None
+
+
+def test_nobody_is_waited_for_longer_than_a_minute() -> None:
+    promises = Promises()
+    make(promises, due_s=WATCHED_S + 1.0)
+    promises.look(1e9)
     assert told(promises) == pytest.approx(HALF)
