@@ -56,13 +56,16 @@ def pace_of(row: Any, requests_ahead: float, on_their_way: float, own_pace_s: fl
 def least_prefill_s(pace: Pace, tokens: float, step_tokens: float, credit_s: float) -> float:
     """Until so many prompt tokens are computed: in as few steps as gaps between tokens allow, or at the rate, whichever is later.
 
+    Steps are not rounded up: `tokens` is a mean over what may be ahead, and fewer of those, where a slower engine gives more of
+    them up, would look like a step less.
+
     Args:
         step_tokens: the most in a step.
         credit_s: so much are the answers ahead of their targets: they lend it.
     """
     at_once_s = _chunk_s(tokens, pace.beside_s)
     most_s = max(MOST_GAP_PACES * pace.pace_s - pace.decode_s, pace.beside_s[0])
-    steps = max(math.ceil(max(at_once_s / most_s, tokens / step_tokens)), 1.0)
+    steps = max(at_once_s / most_s, tokens / step_tokens, 1.0)
     lent_s = min(pace.decode_s / max(pace.pace_s - pace.decode_s, LEAST_S), _MOST_LENT) * credit_s
     return float(max(at_once_s + pace.decode_s * steps, tokens / pace.rate - lent_s))
 
