@@ -19,7 +19,7 @@ from loadgen.experiments.ablation_loads import (
 )
 from loadgen.experiments.criteria import claims_table
 from loadgen.experiments.document import Document
-from loadgen.experiments.figure import Bars, bars_figure
+from loadgen.experiments.figure import TOP_OF_SHARES, Bars, bars_figure
 from loadgen.experiments.systems import OfLoad, System, attained, drawn, found_of, table_head, told_share
 from loadgen.experiments.tables import NOTHING, PLAIN, RELEGATING, number, short
 from loadgen.simulate.rows import Row
@@ -158,4 +158,4 @@ def _figure(rows: Sequence[Row]) -> str:
         if (of_load := found.get(ended_in_time(published).key)) is not None
     }
     panels = [Bars("TTFT and TPOT jointly", joint), Bars("E2E within the published time", in_time)]
-    return bars_figure([panel for panel in panels if panel.of], "attained, %", ours=LAYERS[BOTH])
+    return bars_figure([panel for panel in panels if panel.of], "attained, %", ours=LAYERS[BOTH], top=TOP_OF_SHARES)

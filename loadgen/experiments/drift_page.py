@@ -15,7 +15,7 @@ from loadgen.experiments.drift_criteria import (
 )
 from loadgen.experiments.drift_loads import BEYOND, CARRIED, DELAY_S, LINES, STRUCK, Line, Timeline
 from loadgen.experiments.drift_series import SeriesRow, Window, attainments, mean_of, refusals
-from loadgen.experiments.figure import Curves, Value, curves_figure
+from loadgen.experiments.figure import TOP_OF_SHARES, Curves, Value, curves_figure
 from loadgen.experiments.prism_loads import SLOWNESS
 from loadgen.experiments.tables import NOTHING, OURS, number
 from loadgen.student import Estimate
@@ -107,11 +107,11 @@ def figures(rows: Sequence[SeriesRow], timeline: Timeline) -> Mapping[str, str]:
     """SVG by name of file."""
     loads = by_load(rows)
     lines = [line for line in LINES if line.key in loads]
-    attainment = [Curves(line.told, _attainment(loads, line), (timeline.at_s,)) for line in lines]
-    errors = [Curves(line.told, _errors(loads[line.key][OURS]), (timeline.at_s,)) for line in lines]
+    attainment = [Curves(f"{line.told} requests/s", _attainment(loads, line), (timeline.at_s,)) for line in lines]
+    errors = [Curves(f"{line.told} requests/s", _errors(loads[line.key][OURS]), (timeline.at_s,)) for line in lines]
     at_label = "arrival, s"
     return {
-        FIGURE: curves_figure(attainment, at_label, "attainment, %", ours=OURS, columns=COLUMNS),
+        FIGURE: curves_figure(attainment, at_label, "attainment, %", ours=OURS, columns=COLUMNS, top=TOP_OF_SHARES),
         ERRORS_FIGURE: curves_figure(errors, at_label, "median error, %", ours="TTFT", columns=COLUMNS),
     }
 

@@ -21,6 +21,8 @@ OURS_COLOUR, MARK_COLOUR, INTERVAL_COLOUR = "black", "grey", "dimgrey"
 INTERVAL_WIDTH = 0.7
 GROUP_WIDTH = 0.84
 """Of the distance between groups of bars."""
+TOP_OF_SHARES = 102.0
+"""%: nothing attains more, whatever an interval says, and a curve along it is seen."""
 MARGIN = 1.15
 """Between the outermost values and the ends of a logarithmic axis, a factor."""
 MORE_DIGITS = re.compile(r"(?<=\.\d\d)\d+")
@@ -68,6 +70,7 @@ def curves_figure(
     logarithmic: bool = False,
     columns: int | None = None,
     bottom: float = 0.0,
+    top: float | None = None,
 ) -> str:
     """Panels of curves beside each other, with one legend.
 
@@ -76,6 +79,7 @@ def curves_figure(
         logarithmic: whether the x-axis is.
         columns: panels a line; all unless told.
         bottom: of the y-axis.
+        top: of the y-axis, intervals being cut off there; what is drawn decides unless told.
     """
     looks = _looks([name for panel in shown for name in panel.of], ours)
 
@@ -94,15 +98,16 @@ def curves_figure(
             scale_plainly(axes, "x", min(everywhere) / MARGIN, max(everywhere) * MARGIN)
         axes.set(title=panel.title, xlabel=x_label)
 
-    return _figure(shown, draw, y_label, looks, columns or len(shown), bottom)
+    return _figure(shown, draw, y_label, looks, columns or len(shown), bottom, top)
 
 
 @styled
-def bars_figure(shown: Sequence[Bars], y_label: str, *, ours: str) -> str:
+def bars_figure(shown: Sequence[Bars], y_label: str, *, ours: str, top: float | None = None) -> str:
     """Panels of bars beside each other, with one legend.
 
     Args:
         ours: the name that is drawn so that it stands out.
+        top: as in `curves_figure`.
     """
     looks = _looks([name for panel in shown for values in panel.of.values() for name in values], ours)
 
@@ -119,7 +124,7 @@ def bars_figure(shown: Sequence[Bars], y_label: str, *, ours: str) -> str:
         axes.grid(visible=False, axis="x")
         axes.set_title(panel.title)
 
-    return _figure(shown, draw, y_label, looks, len(shown), 0.0)
+    return _figure(shown, draw, y_label, looks, len(shown), 0.0, top)
 
 
 def _figure(
@@ -129,6 +134,7 @@ def _figure(
     looks: Mapping[str, Mapping[str, Any]],
     columns: int,
     bottom: float,
+    top: float | None,
 ) -> str:
     lines, legend_lines = -(-len(shown) // columns), -(-len(looks) // NAMES_A_LINE)
     inches = WIDTH_INCHES, HEIGHT_INCHES * lines + LEGEND_LINE_INCHES * legend_lines
@@ -136,7 +142,7 @@ def _figure(
     places = list(chain(*rows))
     for axes, panel in zip(places, shown, strict=False):
         draw(axes, panel)
-        axes.set_ylim(bottom=bottom)
+        axes.set_ylim(bottom=bottom, top=top)
     for axes in places[len(shown) :]:
         axes.set_visible(False)
     for row in rows:

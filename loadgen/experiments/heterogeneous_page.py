@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from loadgen.experiments.criteria import Claim, claims_table
 from loadgen.experiments.document import Document
-from loadgen.experiments.figure import Curves, Value, curves_figure
+from loadgen.experiments.figure import TOP_OF_SHARES, Curves, Value, curves_figure
 from loadgen.experiments.fleet_loads import FOUR, HETEROGENEOUS_LINES
 from loadgen.experiments.goals import POINTS, BySeed, Goal, means, over_workloads, points_ahead
 from loadgen.experiments.prism_criteria import best_reactive
@@ -128,4 +128,4 @@ def _figure(rows: Sequence[Row]) -> str:
                     of_policy.setdefault(policy, {})[line.times_capacity] = drawn(attained(row))
         if of_policy:
             panels.append(Curves(workload.name, of_policy))
-    return curves_figure(panels, "times capacity", "attained, %", ours=OURS)
+    return curves_figure(panels, "times capacity", "attained, %", ours=OURS, top=TOP_OF_SHARES)

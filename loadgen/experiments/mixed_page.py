@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from loadgen.experiments.criteria import Claim, claims_table
 from loadgen.experiments.document import Document
-from loadgen.experiments.figure import Curves, Value, curves_figure
+from loadgen.experiments.figure import TOP_OF_SHARES, Curves, Value, curves_figure
 from loadgen.experiments.fleet_loads import MIXED_LINES, PLAIN_BUDGETS, RELEGATING_BUDGETS, THREE_CLASSES
 from loadgen.experiments.goals import POINTS, BySeed, Goal, means, points_ahead
 from loadgen.experiments.prism_loads import BY_LENS, OVER, PROMPT_S, Line
@@ -138,4 +138,4 @@ def _figure(rows: Sequence[Row]) -> str:
                 best = of_load[best_of(of_load, _of(of_load, planners, policy))]
                 of_policy.setdefault(policy, {})[line.times_capacity] = drawn(attained(best))
         panels.append(Curves(f"above {name}", of_policy))
-    return curves_figure(panels, "times capacity", "attained, %", ours=OURS)
+    return curves_figure(panels, "times capacity", "attained, %", ours=OURS, top=TOP_OF_SHARES)

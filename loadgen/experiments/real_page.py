@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from loadgen.experiments.criteria import claims_table
-from loadgen.experiments.figure import Bars, Value, bars_figure
+from loadgen.experiments.figure import TOP_OF_SHARES, Bars, Value, bars_figure
 from loadgen.experiments.live_rows import mean_of
 from loadgen.experiments.live_telling import attained, attained_cell, load_told, mean_cell, noise_told
 from loadgen.experiments.real_criteria import Load, claims, loads_of
@@ -128,7 +128,7 @@ def figure(rows: Sequence[RealRow], parts: Sequence[Part]) -> str:
         for part in parts
         if (loads := loads_of([row for row in rows if row.system == part.name]))
     ]
-    return bars_figure(shown, "attained, %", ours=BOTH)
+    return bars_figure(shown, "attained, %", ours=BOTH, top=TOP_OF_SHARES)
 
 
 def _values(load: Load) -> Iterator[tuple[str, Value]]:

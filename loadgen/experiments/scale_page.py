@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from loadgen.experiments.criteria import claims_table
-from loadgen.experiments.figure import Curves, Value, curves_figure
+from loadgen.experiments.figure import TOP_OF_SHARES, Curves, Value, curves_figure
 from loadgen.experiments.scale_criteria import Rows, best_reactive, by_point, claims
 from loadgen.experiments.scale_loads import FEW, LESS, MANY_S, MORE, RATE_EACH, SOME_S, Point, Sweep, points
 from loadgen.experiments.scale_rows import ScaleRow
@@ -84,7 +84,7 @@ def figure(rows: Sequence[ScaleRow], sweeps: Sequence[Sweep]) -> str:
     ]
     lowest = min(100 * row.attainment.mean for row in rows)
     bottom = max(0.0, lowest - ROOM_POINTS)
-    return curves_figure(shown, "", "attainment, %", ours=OURS, bottom=bottom)
+    return curves_figure(shown, "", "attainment, %", ours=OURS, bottom=bottom, top=TOP_OF_SHARES)
 
 
 def _curves(rows: Rows, sweep: Sweep) -> Mapping[str, Mapping[float, Value]]:
