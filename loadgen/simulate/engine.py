@@ -140,12 +140,12 @@ class Engine:
 
     def settled_at(self, now_s: float) -> list[str]:
         """The dispatches that the state which routers see now is the first to show."""
-        if self._news.instant:
-            settled, self._heard = self._heard, []
-            return settled
         settled = []
-        while self._settled and self._settled[0][0] <= now_s:
+        while self._settled and (self._news.instant or self._settled[0][0] <= now_s):
             settled += self._settled.popleft()[1]
+        if self._news.instant:
+            settled += self._heard
+            self._heard = []
         return settled
 
     def _send_ahead(self) -> None:

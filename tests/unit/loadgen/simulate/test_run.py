@@ -62,6 +62,14 @@ def test_whoever_knows_the_truth_foresees_from_the_start():
     assert sum(predicted_s < 2 * actual_s for predicted_s, actual_s in pairs) > 50
 
 
+@pytest.mark.parametrize("instant", [True, False])
+def test_nothing_stays_reserved_for_what_the_engines_show(instant):
+    running = _Run(msgspec.structs.replace(FLEET, instant=instant, delay_s=0.0), 3, lambda _outcome: None)
+    settings = Settings(url="", model="", requests=20, seed=3, timeout_s=0.0, rate_per_s=5.0)
+    running.run(draw_load(settings))
+    assert running._fleet.view().reserved == {}
+
+
 def test_who_misjudges_foresees_as_much_too_little_or_too_much():
     one = msgspec.structs.replace(FLEET, engines={"h": PROFILES[0]}, incidents=(), replicas=1)
 
