@@ -7,6 +7,8 @@ A, P = A Aᵀ (Potter's form; Bierman, *Factorization Methods for Discrete Seque
 cannot make indefinite.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import dger
@@ -103,7 +105,7 @@ class LeastSquares:
             return self.free.copy(), []
         indices = list(bound)
         rows = self.root[indices]
-        multipliers = np.linalg.solve(rows @ rows.T, self.free[indices])
+        multipliers = _solution(rows @ rows.T, self.free[indices])
         estimate = self.free - self.root @ (multipliers @ rows)
         estimate[indices] = 0.0
         return estimate, multipliers.tolist()
@@ -113,6 +115,14 @@ class LeastSquares:
         directions, lengths, _ = np.linalg.svd(self._inverse_prior_root @ self.root)
         self.root = np.asfortranarray(self._prior_root @ (directions * np.minimum(lengths, self.prior_scale)))
         self.steps_to_cap = STEPS_BETWEEN_CAPS
+
+
+def _solution(squares: Vector, values: Vector) -> NDArray[np.floating[Any]]:
+    """Of `squares` (n, n) · m = `values` (n,), the m (n,); where coefficients are as good as the same and there are many, the least."""
+    try:
+        return np.linalg.solve(squares, values)
+    except np.linalg.LinAlgError:
+        return np.linalg.lstsq(squares, values)[0]
 
 
 def _triangle(root: Vector) -> Vector:

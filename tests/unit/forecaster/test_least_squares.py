@@ -87,3 +87,12 @@ def test_the_triangle_is_a_root_of_the_same_covariance():
     triangle = filter_.triangle()
     assert np.triu(triangle, 1) == pytest.approx(np.zeros((4, 4)))
     assert triangle @ triangle.T == pytest.approx(filter_.root @ filter_.root.T)
+
+
+@pytest.mark.parametrize(
+    "root", [[[1.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]], ids=["as good as the same", "certain"]
+)
+def test_coefficients_that_rounding_has_made_dependent_are_still_held_at_zero(root):
+    filter_ = LeastSquares(np.array([-1.0, -2.0]), np.eye(2))
+    filter_.root = np.asfortranarray(root)
+    assert filter_.constrained().tolist() == [0.0, 0.0]
