@@ -8,13 +8,13 @@ from loadgen.experiments.systems import System
 FAR_OVER = 1.4
 
 # Capacities by `--find-rate`, with other seeds than the experiments'.
-CONVERSATION = Workload("conversation", "conversation", 30.0, BY_LENS)
-CODE = Workload("code", "code", 26.0, BY_LENS)
-MIXED = Workload("mixed", "mixed", 18.0, BY_LENS)
-DOCUMENTS = Workload("documents", "documents", 11.0, BY_LENS)
+CONVERSATION = Workload("conversation", "conversation", 24.5, BY_LENS)
+CODE = Workload("code", "code", 33.5, BY_LENS)
+MIXED = Workload("mixed", "mixed", 14.7, BY_LENS)
+DOCUMENTS = Workload("documents", "documents", 14.5, BY_LENS)
 FOUR: Sequence[Workload] = (CONVERSATION, CODE, MIXED, DOCUMENTS)
 
-LONG = Workload("long documents", "long documents", 6.5, BY_LENS)
+LONG = Workload("long documents", "long documents", 8.6, BY_LENS)
 THREE_CLASSES = Workload("three classes", "three classes", 12.5, BY_BUDGET)
 
 # What is compared where prompts are long.

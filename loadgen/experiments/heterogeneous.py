@@ -17,7 +17,7 @@ from loadgen.simulate.experiment import Cell
 from loadgen.simulate.rows import Row
 from loadgen.simulate.run import ORACLE
 
-ARRIVING_S = {Extent.SMOKE: 2.0, Extent.QUICK: 20.0, Extent.FULL: 60.0}
+ARRIVING_S = {Extent.SMOKE: 2.0, Extent.QUICK: 20.0, Extent.FULL: 40.0}
 SMOKED = HETEROGENEOUS_LINES[:1]
 POLICIES = (*REACTIVE, OURS, ORACLE)
 
