@@ -4,14 +4,13 @@ Until the first byte of an answer is here the client does not notice an engine t
 retries of all requests together stay within their budget.
 """
 
-import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from services.prism.account import ANSWERED, Account, comment_of
 from services.prism.client_protocol import Client
@@ -24,14 +23,14 @@ from services.prism.metrics import Metrics
 from services.prism.relay import relay
 from services.prism.retry_budget import RETRY_FLOOR, RETRY_SHARE, RetryBudget
 from services.prism.route import MOST_TRIES, RETRY_AFTER_S, Route, what_is_left
+from services.prism.route_headers import client_headers, prediction_headers
 from services.prism.stream_end import Ending
 from services.prism.upstream import Answer, EngineAway, EngineFull, Upstream
+from services.prism.while_there import while_there
 from shared import headers as names
 from shared.errors import ApiError, EngineFailed, Overloaded, Unavailable
-from shared.slo import CLASS_HEADER, Slo, headers_from_slo
+from shared.slo import CLASS_HEADER, headers_from_slo
 
-POOL_CHECKED_EVERY_S = 1.0
-"""How often a request that waits for its first byte sees whether its engine is still there."""
 MOST_DIGITS = 9
 """Of a count of tokens that can be meant."""
 
@@ -107,7 +106,7 @@ class Router:
                     account.route, account.route_s, account.sent_s = route, taken.took_s, sent_s
                     account.first_byte_s = self._clock() - intake.arrived_at_s
                     account.status, account.is_stream = answer.status, answer.is_stream
-                    headers = _client_headers(route, intake.slo, account)
+                    headers = client_headers(route, intake.slo, account)
                     await relay(answer, headers, client, partial(self._ended, account, intake))
                     return
             except EngineFull as refusal:
@@ -197,7 +196,7 @@ class Router:
         is_taken = False
         try:
             async with contextlib.AsyncExitStack() as stack:
-                answer = await self._unless_it_leaves(route.engine, stack.enter_async_context(asked))
+                answer = await while_there(stack.enter_async_context(asked), partial(self._is_there, route.engine))
                 is_taken = answer.status < HTTPStatus.BAD_REQUEST
                 self._dispatches.answered(dispatch, self._clock())
                 self._learn_size(intake, answer)
@@ -222,34 +221,6 @@ class Router:
         else:
             self._decisions.let_go(dispatch)
 
-    async def _unless_it_leaves(self, engine: str, answer: Coroutine[Any, Any, Answer]) -> Answer:
-        """Await the beginning of an answer for as long as the engine is in the pool: a frozen one breaks no connection.
-
-        Raises:
-            EngineAway: the engine has left the pool meanwhile.
-        """
-        loop, stays, watching = asyncio.get_running_loop(), asyncio.timeout(None), set[asyncio.Task[None]]()
-
-        async def watch() -> None:
-            while await self._is_there(engine):
-                await asyncio.sleep(POOL_CHECKED_EVERY_S)
-            stays.reschedule(loop.time())  # its time is over
-
-        # Most answers begin before there is anything to watch.
-        later = loop.call_later(POOL_CHECKED_EVERY_S, lambda: watching.add(loop.create_task(watch())))
-        try:
-            async with stays:
-                try:
-                    return await answer
-                finally:
-                    later.cancel()
-                    for task in watching:
-                        task.cancel()
-        except TimeoutError:
-            if stays.expired():
-                raise EngineAway("it has left the pool") from None
-            raise
-
     async def _is_there(self, engine: str) -> bool:
         """Whether it is in the pool, as far as is known."""
         fleet = await self._decisions.fleet.read()
@@ -272,7 +243,7 @@ class Router:
         return {
             **intake.headers,
             **headers_from_slo(what_is_left(intake.slo, self._clock() - intake.arrived_at_s)),
-            **_predictions(decision.route),
+            **prediction_headers(decision.route),
             CLASS_HEADER: intake.slo.name,
             names.DISPATCH: decision.dispatch.name(self._dispatches.replica),
         }
@@ -282,30 +253,3 @@ def _all_full(engines: set[str], refusals: Sequence[EngineFull]) -> Overloaded:
     """What the client is told where no engine takes its request: to come back when the first of them may."""
     retry_after_s = min(refusal.retry_after_s for refusal in refusals)
     return Overloaded(f"the engines {sorted(engines)} are full", code="engines_full", retry_after_s=retry_after_s)
-
-
-def _client_headers(route: Route, promised: Slo, account: Account) -> dict[str, str]:
-    probable = {} if route.p_met is None else {names.P_MET: f"{route.p_met:.4f}"}
-    durations = {names.TELEMETRY_AGE_MS: route.state_age_s, names.ROUTE_MS: account.route_s}
-    return {
-        **headers_from_slo(promised),
-        names.REQUEST_ID: account.request_id,
-        names.ENGINE: route.engine,
-        names.ROUTE_REASON: route.reason,
-        **probable,
-        **_predictions(route),
-        **_milliseconds(durations),
-    }
-
-
-def _predictions(route: Route) -> dict[str, str]:
-    predictions = {
-        names.PREDICTED_TTFT_MS: route.predicted_ttft_s,
-        names.PREDICTED_TPOT_MS: route.predicted_tpot_s,
-    }
-    return _milliseconds(predictions)
-
-
-def _milliseconds(durations_s: Mapping[str, float | None]) -> dict[str, str]:
-    """As headers, those that are known."""
-    return {name: f"{value_s * 1e3:.3f}" for name, value_s in durations_s.items() if value_s is not None}
