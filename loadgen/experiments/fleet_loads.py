@@ -15,7 +15,7 @@ DOCUMENTS = Workload("documents", "documents", 14.5, BY_LENS)
 FOUR: Sequence[Workload] = (CONVERSATION, CODE, MIXED, DOCUMENTS)
 
 LONG = Workload("long documents", "long documents", 8.6, BY_LENS)
-THREE_CLASSES = Workload("three classes", "three classes", 12.5, BY_BUDGET)
+THREE_CLASSES = Workload("three classes", "three classes", 13.15, BY_BUDGET)
 
 # What is compared where prompts are long.
 LONG_BOTH, LONG_NEITHER = System("synergy", "synergy"), System("static-2048", "round-robin")
@@ -30,8 +30,8 @@ LONG_SYSTEMS: Sequence[System] = (
 )
 
 # What is compared where three classes are mixed.
-RELEGATING_BUDGETS = ("static-512-relegating", "static-2048-relegating")
-PLAIN_BUDGETS = ("static-512", "static-2048")
+RELEGATING_BUDGETS = ("static-1024-relegating", "static-8192-relegating")
+PLAIN_BUDGETS = ("static-2048", "static-8192")
 """Those that came out best where the capacity was looked for."""
 CONTENDERS = ("round-robin", "weighted-least-requests", "least-tokens", "weighted-least-tokens", "published")
 """Policies that react: those that come near, and one that does not look at all."""

@@ -23,6 +23,7 @@ from loadgen.experiments.fleet_loads import (
 from loadgen.experiments.fluid import Asked, Bound
 from loadgen.experiments.prism_loads import CAPACITY, LIGHT, OVER, Line
 from loadgen.experiments.systems import System, found_of
+from loadgen.experiments.tables import short
 from loadgen.simulate.rows import Row, SeedFigures
 from loadgen.simulate.run import ORACLE
 from services.lens.planners import planner_named
@@ -148,5 +149,5 @@ def test_foresight_is_compared_above_each_kind_of_planner():
     assert mixed_classes.verdict == "missed by 3.0 points"
     assert static.found == "+41.0 ± 0.0 points"
     document = mixed_page.page(rows, 60.0)
-    assert "## Above a relegating budget, r512\n" in document.text
+    assert f"## Above a relegating budget, {short(best)}\n" in document.text
     assert ">above lens</text>" in document.figure
