@@ -38,7 +38,7 @@ from loadgen.simulate.rows import Row
 from loadgen.simulate.run import Knows, Scenario
 from services.engine.profile import load_profile
 
-ARRIVING_S = {Extent.SMOKE: 0.5, Extent.QUICK: 12.0, Extent.FULL: 30.0}
+ARRIVING_S = {Extent.SMOKE: 0.5, Extent.QUICK: 30.0, Extent.FULL: 30.0}
 SMOKED = (struggling(WORKLOADS[1]), at_capacity(WORKLOADS[1], OVER), ended_in_time(PUBLISHED[3]))
 STRUGGLING = 0.4
 """Of the requests, where neither layer is to be seen failing, but not having failed altogether."""

@@ -23,6 +23,8 @@ GROUP_WIDTH = 0.84
 """Of the distance between groups of bars."""
 TOP_OF_SHARES = 102.0
 """%: nothing attains more, whatever an interval says, and a curve along it is seen."""
+ROOM = 1.1
+"""Above the highest mean, a factor: the interval of two runs may be many times as long, and is cut off."""
 MARGIN = 1.15
 """Between the outermost values and the ends of a logarithmic axis, a factor."""
 MORE_DIGITS = re.compile(r"(?<=\.\d\d)\d+")
@@ -79,7 +81,7 @@ def curves_figure(
         logarithmic: whether the x-axis is.
         columns: panels a line; all unless told.
         bottom: of the y-axis.
-        top: of the y-axis, intervals being cut off there; what is drawn decides unless told.
+        top: of the y-axis, intervals being cut off there; unless told a little more than the highest mean.
     """
     looks = _looks([name for panel in shown for name in panel.of], ours)
 
@@ -97,8 +99,9 @@ def curves_figure(
             everywhere = [x for values in panel.of.values() for x in values]
             scale_plainly(axes, "x", min(everywhere) / MARGIN, max(everywhere) * MARGIN)
         axes.set(title=panel.title, xlabel=x_label)
+        axes.set_ylim(bottom, top or ROOM * _highest(panel.of))
 
-    return _figure(shown, draw, y_label, looks, columns or len(shown), bottom, top)
+    return _figure(shown, draw, y_label, looks, columns or len(shown))
 
 
 @styled
@@ -123,8 +126,9 @@ def bars_figure(shown: Sequence[Bars], y_label: str, *, ours: str, top: float | 
         axes.set_xticks(range(len(panel.of)), list(panel.of))
         axes.grid(visible=False, axis="x")
         axes.set_title(panel.title)
+        axes.set_ylim(0.0, top or ROOM * _highest(panel.of))
 
-    return _figure(shown, draw, y_label, looks, len(shown), 0.0, top)
+    return _figure(shown, draw, y_label, looks, len(shown))
 
 
 def _figure(
@@ -133,8 +137,6 @@ def _figure(
     y_label: str,
     looks: Mapping[str, Mapping[str, Any]],
     columns: int,
-    bottom: float,
-    top: float | None,
 ) -> str:
     lines, legend_lines = -(-len(shown) // columns), -(-len(looks) // NAMES_A_LINE)
     inches = WIDTH_INCHES, HEIGHT_INCHES * lines + LEGEND_LINE_INCHES * legend_lines
@@ -142,7 +144,6 @@ def _figure(
     places = list(chain(*rows))
     for axes, panel in zip(places, shown, strict=False):
         draw(axes, panel)
-        axes.set_ylim(bottom=bottom, top=top)
     for axes in places[len(shown) :]:
         axes.set_visible(False)
     for row in rows:
@@ -150,6 +151,10 @@ def _figure(
     handles = [Line2D([], [], label=name, **look) for name, look in looks.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=NAMES_A_LINE)
     return FAMILIES.sub("font-family: sans-serif", MORE_DIGITS.sub("", svg(figure, "figure")))
+
+
+def _highest(of: Mapping[str, Mapping[Any, Value]]) -> float:
+    return max(value.mean for values in of.values() for value in values.values())
 
 
 def _intervals(at: Sequence[float], values: Sequence[Value]) -> tuple[Sequence[float], Sequence[float]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from loadgen.experiments.comparison import Comparison, Extent, Load, command
 from loadgen.experiments.document import Document
 from loadgen.experiments.fleet_loads import LONG, LONG_LINES, LONG_SYSTEMS
-from loadgen.experiments.fluid import asked_of, fluid_bound
+from loadgen.experiments.fluid import Bounds, asked_of, fluid_bound
 from loadgen.experiments.long_context_page import page
 from loadgen.experiments.prism import capacity_search, cell
 from loadgen.experiments.prism_loads import CAPACITY, ENGINES, Line
@@ -20,7 +20,7 @@ from loadgen.simulate.hardware import hardware_by_profile
 from loadgen.simulate.rows import Row
 from services.engine.profile import load_profile
 
-ARRIVING_S = {Extent.SMOKE: 4.0, Extent.QUICK: 60.0, Extent.FULL: 180.0}
+ARRIVING_S = {Extent.SMOKE: 4.0, Extent.QUICK: 120.0, Extent.FULL: 180.0}
 """Longer than the targets are by far, since what is thrown into a run's end is work that nobody did."""
 SMOKED = (Line(LONG, CAPACITY),)
 DRAWN, DRAWN_SEED = 20_000, 0
@@ -44,7 +44,8 @@ def document(rows: Sequence[Row], load: Load) -> Document:
     """The page and its figure."""
     asked = asked_of(draw_workload(load.traces, LONG.asks, LONG.capacity_per_s, DRAWN, DRAWN_SEED))
     hardware = [hardware_by_profile(load_profile(profile)) for profile in ENGINES.values()]
-    return page(rows, asked, fluid_bound(hardware, asked), load.arriving_s)
+    bounds = Bounds(fluid_bound(hardware, asked), fluid_bound(hardware, asked, moves=True))
+    return page(rows, asked, bounds, load.arriving_s)
 
 
 EXPERIMENT = Comparison("long-context", str(__doc__), ARRIVING_S, cells, document, searches)
