@@ -32,11 +32,6 @@ class Slo(msgspec.Struct, frozen=True, kw_only=True):
     e2e_s: float | None = None
 
     @property
-    def first_token_s(self) -> float:
-        """By when the first token is due at the latest; infinite where nothing is promised."""
-        return min(self.ttft_s or math.inf, self.e2e_s or math.inf)
-
-    @property
     def promises(self) -> bool:
         """Whether there is any target."""
         return (self.ttft_s, self.tpot_s, self.e2e_s) != (None, None, None)

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 
+import msgspec
+
 from loadgen.experiments.ablation_loads import (
     BUDGETS,
     CONTENDERS,
@@ -36,7 +38,9 @@ from loadgen.simulate.experiment import Cell
 from loadgen.simulate.hardware import Hardware, hardware_by_profile
 from loadgen.simulate.rows import Row
 from loadgen.simulate.run import Knows, Scenario
+from loadgen.workload import Request
 from services.engine.profile import load_profile
+from shared.slo import Slo
 
 ARRIVING_S = {Extent.SMOKE: 0.5, Extent.QUICK: 30.0, Extent.FULL: 30.0}
 SMOKED = (struggling(WORKLOADS[1]), at_capacity(WORKLOADS[1], OVER), ended_in_time(PUBLISHED[3]))
@@ -68,7 +72,7 @@ def searches(load: Load) -> Mapping[str, Search]:
         )
     for published in PUBLISHED:
         in_time = partial(_ended_within, published.threshold_s)
-        of_neither = _at(published.asks, [NEITHER], load)
+        of_neither = _at(published.asks, [NEITHER], load, published.threshold_s)
         found[f"{published.name}: neither"] = Search(published.rate_per_s, of_neither, STRUGGLING, in_time)
     return found
 
@@ -78,9 +82,11 @@ def document(rows: Sequence[Row], load: Load) -> Document:
     return page(rows, load.arriving_s)
 
 
-def _at(asks: str, systems: Sequence[System], load: Load) -> Callable[[float], Sequence[Cell]]:
+def _at(
+    asks: str, systems: Sequence[System], load: Load, e2e_s: float | None = None
+) -> Callable[[float], Sequence[Cell]]:
     def at(rate_per_s: float) -> Sequence[Cell]:
-        return [_cell(Line(asks, asks, rate_per_s, systems), system, load) for system in systems]
+        return [_cell(Line(asks, asks, rate_per_s, systems, e2e_s), system, load) for system in systems]
 
     return at
 
@@ -93,9 +99,7 @@ def _cell(line: Line, system: System, load: Load) -> Cell:
     return Cell(
         workload=line.name,
         rate=line.rate_per_s,
-        draw=partial(
-            draw_workload, load.traces, line.asks, line.rate_per_s, requests_within(load.arriving_s, line.rate_per_s)
-        ),
+        draw=partial(_draw, load, line),
         scenario=Scenario(
             engines=ENGINES,
             hardware={PROFILE: _hardware()},
@@ -105,6 +109,14 @@ def _cell(line: Line, system: System, load: Load) -> Cell:
             delay_s=DELAY_S,
         ),
     )
+
+
+def _draw(load: Load, line: Line, seed: int) -> Sequence[Request]:
+    count = requests_within(load.arriving_s, line.rate_per_s)
+    requests = draw_workload(load.traces, line.asks, line.rate_per_s, count, seed)
+    if line.e2e_s is None:
+        return requests
+    return [msgspec.structs.replace(r, slo=Slo(name=r.slo.name, e2e_s=line.e2e_s)) for r in requests]
 
 
 @cache

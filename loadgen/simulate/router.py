@@ -21,6 +21,7 @@ from services.prism.policy import Policy
 from services.prism.retry_budget import RETRY_FLOOR, RETRY_SHARE, RetryBudget
 from services.prism.route import MOST_TRIES, Route, choose, what_is_left
 from shared.errors import ApiError, EngineFailed, Overloaded, Unavailable
+from shared.pacing import first_due_s
 
 
 class Engines(Protocol):
@@ -179,7 +180,8 @@ class Replica:
         now_s = self._events.now_s
         slo = what_is_left(job.request.slo, now_s - job.request.arrival_s)
         own_tokens = job.ask.prompt_tokens - route.cached_tokens
-        dispatch = job.dispatch = self._dispatches.send(route.engine, own_tokens, now_s, slo.first_token_s)
+        due_in_s = first_due_s(slo, job.ask.most_output_tokens)
+        dispatch = job.dispatch = self._dispatches.send(route.engine, own_tokens, now_s, due_in_s)
         # In no time, so that nobody comes between the choice and this: there is never another choice to be made.
         self._engines.reservations.reserve(dispatch, self._dispatches.replica, now_s)
         self._dispatches.reserved(dispatch)

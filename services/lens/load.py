@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
-from services.lens.sequence import REFERENCE_TTFT_S, Sequence
+from services.lens.sequence import Sequence
 from shared.engine_state import DUE_EDGES_S, DUE_INTERVALS
 
 RATES_FORGET_S = 10.0
@@ -95,7 +95,7 @@ class Arrivals:
     def note(self, sequence: Sequence) -> None:
         """A sequence arrives."""
         self._forget(sequence.arrival_s)
-        given_s = min(sequence.slo.ttft_s or REFERENCE_TTFT_S, sequence.slo.e2e_s or math.inf)
+        given_s = sequence.first_due_s - sequence.arrival_s
         self._tokens[bisect_left(DUE_EDGES_S, given_s)] += sequence.prefill_tokens_left
         self._requests += 1.0
 

@@ -1,27 +1,18 @@
 """One request inside lens: its tokens, where it is in the engine, and how it ended."""
 
-import math
 from array import array
 from typing import NamedTuple
 
 import msgspec
 
 from services.lens.prefixes import Prefix
+from shared.pacing import first_due_s, pace_s
 from shared.slo import Slo
 from shared.step import NO_SLOT, Chunk, Sampling
 from shared.telemetry import Outcome
 
-REFERENCE_TTFT_S = 10.0
-REFERENCE_TPOT_S = 0.2
-"""Stand for targets that a request lacks, so that it is served in its turn; lax beside what interactive use promises."""
-PACED_AT = 0.98
-"""Of its TPOT target: what a step takes longer than foreseen would else make an answer miss by a hair that has no credit left."""
-FIRST_SHARE_OF_E2E = 0.5
-"""Of an E2E target may go before the first token."""
 RESERVED_OUTPUT_TOKENS = 128
 """Of its answer a sequence has room for when it joins; for the rest it takes blocks as it comes to them."""
-LIKELY_OUTPUT_TOKENS = 512
-"""An answer that may be longer is paced by its E2E target as if it were no longer: a limit is no length."""
 
 
 class Allotment(NamedTuple):
@@ -45,6 +36,7 @@ class Sequence:
         tenant: whose it is; what is short is shared among tenants, and cached text within one.
         text_blocks: its prompt's text, as routers are told that it is cached (`shared.prompt_blocks`).
         relegated: whether it was served behind those that could be on time.
+        first_due_s: by when its first token is due.
         due_s: by when its next token not yet sent for must be there to keep its targets: the first by the TTFT target, the
             n-th behind it n paces after the first, however early or late those between came.
         pace_s: what it is paced at: a little less than its TPOT target, or than what the E2E target leaves.
@@ -75,9 +67,9 @@ class Sequence:
         self.priority = priority
         self.tenant = tenant
         self.text_blocks = text_blocks
-        self.pace_s = PACED_AT * (slo.tpot_s or REFERENCE_TPOT_S)
-        first_by_e2e_s = None if slo.e2e_s is None else FIRST_SHARE_OF_E2E * slo.e2e_s
-        self.due_s = arrival_s + _earliest(slo.ttft_s, first_by_e2e_s, otherwise=REFERENCE_TTFT_S)
+        self.first_due_s = arrival_s + first_due_s(slo, max_output_tokens)
+        self.due_s = self.first_due_s
+        self.pace_s = pace_s(slo, max_output_tokens, self.first_due_s - arrival_s)
 
         self.decode = Allotment(self, 1, is_prefill=False)
         self.output_ids = array("i")
@@ -103,7 +95,6 @@ class Sequence:
         self._joined_from: int | None = None
         self.runs_until_s = arrival_s
         """When the last step sent that carries it is foreseen to end."""
-        self._first_due_s = self.due_s
         self._first_token_s: float | None = None
         self.relegated = False
         self.missed_first = False
@@ -161,11 +152,10 @@ class Sequence:
 
     def _note_first(self, first_token_s: float) -> None:
         """From its first token on, as foreseen or as it came, a sequence is paced."""
-        slo, tokens_left = self.slo, max(min(self.max_output_tokens, LIKELY_OUTPUT_TOKENS) - 1, 1)
-        by_e2e_s = None if slo.e2e_s is None else max(self.arrival_s + slo.e2e_s - first_token_s, 0.0) / tokens_left
+        slo, took_s = self.slo, first_token_s - self.arrival_s
         self._first_token_s = first_token_s
-        self.missed_first = first_token_s > self.arrival_s + _earliest(slo.ttft_s, slo.e2e_s, otherwise=math.inf)
-        self.pace_s = PACED_AT * _earliest(slo.tpot_s, by_e2e_s, otherwise=REFERENCE_TPOT_S)
+        self.missed_first = any(target_s is not None and took_s > target_s for target_s in (slo.ttft_s, slo.e2e_s))
+        self.pace_s = pace_s(slo, self.max_output_tokens, took_s)
         self.due_s = first_token_s + self.draws * self.pace_s
 
     def _prefill_chunk(self, num_tokens: int) -> Chunk:
@@ -204,11 +194,6 @@ class Sequence:
         if self._first_token_s is not None and self.output_ids:
             self.due_s = self._first_token_s + self.draws * self.pace_s
         else:
-            self._first_token_s, self.due_s, self.missed_first = None, self._first_due_s, False
+            self._first_token_s, self.due_s, self.missed_first = None, self.first_due_s, False
         self.prefill_ids = (*self.prompt_ids, *self.output_ids)
         self.expect(None)
-
-
-def _earliest(*times_s: float | None, otherwise: float) -> float:
-    """The least of those that there are."""
-    return min((time_s for time_s in times_s if time_s is not None), default=otherwise)

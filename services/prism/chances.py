@@ -40,7 +40,7 @@ def p_met(
     unseen_s: float,
     deviation: float,
 ) -> float:
-    """That all targets are kept. Lens lengthens no step beyond what the TPOT target allows: it is broken where answers alone break it.
+    """That all targets are kept. Lens lengthens no step beyond what TPOT and E2E targets allow: answers alone break them.
 
     Args:
         alone_s: a step of answers alone.
@@ -54,8 +54,8 @@ def p_met(
     if targets.tpot_s < math.inf and output_tokens > 1:
         chance *= normal(math.log(targets.tpot_s / alone_s) / TPOT_DEVIATION)
     if targets.e2e_s < math.inf:
-        e2e_s = ttft_s + (output_tokens - 1) * tpot_s
-        chance *= normal((targets.e2e_s - e2e_s) / math.hypot(off_s, deviation * e2e_s))
+        answer_s = (output_tokens - 1) * alone_s
+        chance *= normal((targets.e2e_s - ttft_s - answer_s) / math.hypot(off_s, TPOT_DEVIATION * answer_s))
     return chance
 
 

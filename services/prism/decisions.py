@@ -22,6 +22,7 @@ from services.prism.policy import Policy
 from services.prism.route import NotNow, Route, choose, what_is_left
 from services.prism.waiting_room import WaitingRoom
 from shared.errors import ApiError, Overloaded, Unavailable
+from shared.pacing import first_due_s
 
 HELD_SHARE = 0.25
 """Of the time that a request gives for its first token may go in waiting for a moment that an engine can keep its promise in."""
@@ -156,7 +157,7 @@ class Decisions:
                 return await self._decide(intake, tried)
             return None
 
-        until_s = intake.arrived_at_s + HELD_SHARE * intake.slo.first_token_s
+        until_s = intake.arrived_at_s + HELD_SHARE * first_due_s(intake.slo, intake.ask.most_output_tokens)
         if self._clock() + clears_in_s > until_s:
             return None
         return await self._waiting.hold(attempt, intake.standing.priority, until_s, self._clock)
@@ -197,7 +198,8 @@ class Decisions:
         if placed is not None and placed.dispatch.engine == route.engine:
             return route, placed.dispatch, None
         now_s = self._clock()
-        due_in_s = what_is_left(intake.slo, now_s - intake.arrived_at_s).first_token_s
+        left = what_is_left(intake.slo, now_s - intake.arrived_at_s)
+        due_in_s = first_due_s(left, intake.ask.most_output_tokens)
         own_tokens = intake.ask.prompt_tokens - route.cached_tokens
         dispatch = self.dispatches.send(route.engine, own_tokens, now_s, due_in_s)
         try:

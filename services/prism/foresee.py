@@ -23,14 +23,11 @@ from services.prism.pace import least_prefill_s, pace_of, per_token_s, within
 from services.prism.prompt_size import Ask
 from services.prism.speeds import REFERENCE_PROMPT_TOKENS
 from shared.engine_state import DUE_INTERVALS
+from shared.pacing import REFERENCE_TTFT_S, first_due_s, pace_s
 from shared.slo import Slo
 
-REFERENCE_TTFT_S = 10.0
-REFERENCE_TPOT_S = 0.2
-PACED_AT = 0.98
 RESERVED_OUTPUT_TOKENS = 128
-"""As lens has them: what stands for targets that a request lacks, the share of its TPOT target that an answer is paced at, and
-the room for its answer that a request needs before it can begin."""
+"""As lens has it: the room for its answer that a request needs before it can begin."""
 
 FRESH_FORECAST_S = 5.0
 OLD_FORECAST_S = 60.0
@@ -102,13 +99,14 @@ def foresee(
         errors: of what was foreseen of each before, by which this is corrected; None: not at all.
     """
     engines = len(rows)
+    given_s = first_due_s(slo, ask.most_output_tokens)
     asked = _Asked(
         prompt_tokens=float(max(ask.prompt_tokens, 1)),
         output_tokens=float(ask.output_tokens),
         room_tokens=float(ask.prompt_tokens)
         + min(ask.most_output_tokens or RESERVED_OUTPUT_TOKENS, RESERVED_OUTPUT_TOKENS),
-        given_s=min(slo.first_token_s, REFERENCE_TTFT_S),
-        pace_s=PACED_AT * (slo.tpot_s or REFERENCE_TPOT_S),
+        given_s=min(given_s, REFERENCE_TTFT_S),
+        pace_s=pace_s(slo, ask.most_output_tokens, given_s),
         targets=Targets(*(math.inf if t is None else t for t in (slo.ttft_s, slo.tpot_s, slo.e2e_s))),
         now_s=now_s,
     )

@@ -7,10 +7,11 @@ import numpy as np
 from services.prism.calibration import Errors
 from services.prism.compiled import compiled
 from services.prism.engine_row import Array, rows_of
-from services.prism.foresee import REFERENCE_TPOT_S, REFERENCE_TTFT_S, Foreseen, foresee
+from services.prism.foresee import Foreseen, foresee
 from services.prism.pending import NOTHING
 from services.prism.policy import Pick, Question, Reason, Refusal, at
 from shared.forecast import ModelHealth
+from shared.pacing import REFERENCE_TTFT_S, first_due_s, pace_s
 
 PRESSING = 4.0
 """The power of an engine's pressure that delay there breaks promises with: next to none on one that is half busy."""
@@ -44,10 +45,9 @@ def foresighted(question: Question) -> Pick | Refusal:
         question.cached_tokens,
         question.errors,
     )
-    slo = question.slo
-    costs, least, most_gained = _weigh(
-        foreseen, min(slo.first_token_s, REFERENCE_TTFT_S), slo.tpot_s or REFERENCE_TPOT_S
-    )
+    given_s = first_due_s(question.slo, question.ask.most_output_tokens)
+    own_pace_s = question.slo.tpot_s or pace_s(question.slo, question.ask.most_output_tokens, given_s)
+    costs, least, most_gained = _weigh(foreseen, min(given_s, REFERENCE_TTFT_S), own_pace_s)
     if _is_better_refused(question, most_gained):
         retry_after_s = float(np.clip(foreseen.backlog_s.min(), LEAST_RETRY_S, MOST_RETRY_S))
         return Refusal(retry_after_s, hopeless=_is_hopeless(question))

@@ -5,8 +5,9 @@ import math
 import pytest
 
 from services.lens.load import RATES_FORGET_S, Arrivals, Load, load_of
-from services.lens.sequence import PACED_AT, Sequence
+from services.lens.sequence import Sequence
 from shared.engine_state import DUE_INTERVALS
+from shared.pacing import PACED_AT
 from shared.slo import Slo
 from tests.unit.lens.builders import in_engine, sequence
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.lens.sequence import LIKELY_OUTPUT_TOKENS, PACED_AT, REFERENCE_TPOT_S, REFERENCE_TTFT_S, Sequence
+from services.lens.sequence import Sequence
+from shared.pacing import PACED_AT, REFERENCE_TPOT_S, REFERENCE_TTFT_S
 from shared.slo import Slo
 from tests.unit.lens.builders import NO_TARGETS, in_engine, sequence
 
@@ -23,9 +24,9 @@ def test_without_targets_there_are_lax_ones():
     assert (waiting.due_s, waiting.pace_s) == (3.0 + REFERENCE_TTFT_S, PACED_AT * REFERENCE_TPOT_S)
 
 
-def test_an_e2e_target_leaves_half_of_itself_for_the_answer():
-    assert sequence(slo=Slo(e2e_s=4.0)).due_s == 2.0
-    assert sequence(slo=Slo(ttft_s=1.0, e2e_s=4.0)).due_s == 1.0
+def test_an_e2e_target_leaves_time_for_the_answer():
+    assert sequence(max_output_tokens=41, slo=Slo(e2e_s=4.0)).due_s == pytest.approx(2.0)
+    assert sequence(max_output_tokens=41, slo=Slo(ttft_s=1.0, e2e_s=4.0)).due_s == 1.0
 
 
 def test_from_the_first_token_on_each_next_is_due_a_little_less_than_a_target_later():
@@ -42,10 +43,6 @@ def test_the_first_token_counts_as_it_came_not_as_it_was_foreseen():
 def test_what_is_left_of_an_e2e_target_paces_the_answer():
     assert answering(Slo(e2e_s=2.0), tokens=11).pace_s == pytest.approx(PACED_AT * 0.1)
     assert answering(Slo(e2e_s=2.0, tpot_s=0.05), tokens=11).pace_s == PACED_AT * 0.05
-
-
-def test_a_limit_far_beyond_likely_lengths_paces_nothing():
-    assert answering(Slo(e2e_s=2.0), tokens=10**5).pace_s == pytest.approx(PACED_AT / (LIKELY_OUTPUT_TOKENS - 1))
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 import pytest
 
 from services.lens.plan import PlanLimits, Queue, Room
-from services.lens.sequence import PACED_AT, Allotment, Sequence
+from services.lens.sequence import Allotment, Sequence
 from services.lens.synergy import MOST_GAP_PACES, synergy
+from shared.pacing import PACED_AT
 from shared.slo import Slo
 from shared.steptime import Residuals, StepModel
 from tests.step_models import step_model

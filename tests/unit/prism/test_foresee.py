@@ -8,9 +8,10 @@ import pytest
 from services.prism.dispatches import Load
 from services.prism.engine_row import rows_of
 from services.prism.fleet import EngineView
-from services.prism.foresee import PACED_AT, foresee
+from services.prism.foresee import foresee
 from services.prism.prompt_size import Ask
 from shared.forecast import ModelHealth
+from shared.pacing import PACED_AT
 from shared.slo import Slo
 from shared.steptime import Residuals
 from tests.step_models import step_model as law
@@ -182,6 +183,14 @@ def test_a_target_met_just_so_is_as_probable_as_not() -> None:
     assert seen(flat(), slo=Slo(tpot_s=tpot_s)).p_met == pytest.approx(0.5, abs=0.01)
     assert seen(flat(), slo=Slo(ttft_s=ttft_s, tpot_s=tpot_s)).p_met == pytest.approx(0.25, abs=0.01)
     assert seen(flat(), slo=Slo(e2e_s=ttft_s + 99 * tpot_s)).p_met == pytest.approx(0.5)
+
+
+def test_an_e2e_target_is_broken_by_answers_alone_since_lens_paces_an_answer_to_end_in_time() -> None:
+    behind_others = flat(decode_seqs=1, step_target_ms=200.0, **waiting(20, 200_000, interval=7))
+    found = seen(behind_others)
+    slow = seen(behind_others, slo=Slo(e2e_s=found.ttft_s + 99 * 0.02))
+    assert found.tpot_s > 0.05
+    assert slow.p_met > 0.9
 
 
 def test_without_targets_nothing_can_be_missed_nor_a_pace_by_an_answer_of_one_token() -> None:
