@@ -162,15 +162,15 @@ def _foresee_one(
     kept_s = caution * row.per_kv_token_s * (asked.prompt_tokens + asked.output_tokens / 2)
     alone_s = caution * (row.alone_s + more_requests * (row.joined_s - row.decode_s)) + kept_s
 
-    # The state is as old as its age; what was due before the request then has been worked on since.
+    # Dues are told from when the state was written. What has been worked off since is not taken from it: where news is late that
+    # would be all that waits, and engines that differ much would look alike. What it is off by, calibration finds.
     queue = queue_of(row, on_their_way, pace.rate, own_tokens, asked.given_s + age_s)
-    ahead_tokens = max(queue.kept_before - pace.rate * age_s, 0.0)
     arrivals = arrivals_of(row, asked.given_s)
     taken = min(arrivals.before_per_s / pace.rate, MOST_BUSY)
     busy = arrivals.tokens_per_s / pace.rate
 
     attention_s = caution * row.per_attention_work_s * own_tokens * (asked.prompt_tokens - REFERENCE_PROMPT_TOKENS) / 2
-    prefill_s = least_prefill_s(pace, ahead_tokens + own_tokens, row.step_tokens, row.credit_s) + attention_s
+    prefill_s = least_prefill_s(pace, queue.kept_before + own_tokens, row.step_tokens, row.credit_s) + attention_s
     room_s = _generations_until_room(row, requests_ahead, asked.room_tokens) * asked.output_tokens * alone_s
     presumed_ttft_s = row.in_flight_s + max(prefill_s, pace.decode_s) / (1.0 - taken) + room_s
     ttft_s = ttft_factor * presumed_ttft_s
