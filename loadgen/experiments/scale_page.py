@@ -78,13 +78,15 @@ def page(rows: Sequence[ScaleRow], sweeps: Sequence[Sweep]) -> str:
 def figure(rows: Sequence[ScaleRow], sweeps: Sequence[Sweep]) -> str:
     """SVG: a panel a sweep."""
     by_name = by_point(rows)
-    shown = [
-        Curves(sweep.title, _curves(by_name, sweep), ticks={float(x): value for x, value in enumerate(sweep.points)})
-        for sweep in sweeps
-    ]
+    shown = [Curves(sweep.title, _curves(by_name, sweep), ticks=_ticks(sweep)) for sweep in sweeps]
     lowest = min(100 * row.attainment.mean for row in rows)
     bottom = max(0.0, lowest - ROOM_POINTS)
     return curves_figure(shown, "", "attainment, %", ours=OURS, bottom=bottom, top=TOP_OF_SHARES)
+
+
+def _ticks(sweep: Sweep) -> Mapping[float, str]:
+    """What is in brackets, in a line of its own: there is little room."""
+    return {float(x): point.replace(" (", "\n").rstrip(")") for x, point in enumerate(sweep.points)}
 
 
 def _curves(rows: Rows, sweep: Sweep) -> Mapping[str, Mapping[float, Value]]:

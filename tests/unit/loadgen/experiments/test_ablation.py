@@ -34,6 +34,7 @@ from loadgen.experiments.tables import PLAIN, RELEGATING
 from loadgen.simulate.rows import E2E_THRESHOLDS_S, Row, SeedFigures
 from services.lens.planners import planner_named
 from services.prism.policies import policy_named
+from shared.slo import Slo
 from tests.unit.loadgen.experiments.rows import row
 
 NOWHERE = Load(Path("nowhere"), 10.0)
@@ -91,6 +92,20 @@ def test_published_times_are_among_those_that_rows_tell():
     assert {published.threshold_s for published in PUBLISHED} < set(E2E_THRESHOLDS_S)
     assert {published.asks for published in PUBLISHED} <= {workload.name for workload in WORKLOADS}
     assert all(list(published.published) == list(LAYERS) for published in PUBLISHED)
+
+
+def test_where_it_is_scored_by_published_times_these_are_promised_and_nothing_else(tmp_path):
+    (tmp_path / "AzureLLMInferenceTrace_code.csv").write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,3000,44\n"
+    )
+    coding = next(published for published in PUBLISHED if published.asks == "code")
+    planned = ablation.cells(NOWHERE._replace(traces=tmp_path), Extent.SMOKE)
+    [drawn] = [cell.draw(0) for cell in planned if cell.workload == coding.name and cell.scenario.policy == "synergy"][
+        :1
+    ]
+    assert {request.slo for request in drawn} == {Slo(name="code", e2e_s=coding.threshold_s)}
+    [joint] = [cell.draw(0) for cell in planned if cell.workload == "code"][:1]
+    assert {request.slo for request in joint} == {Slo(name="code", ttft_s=2.0, tpot_s=0.05)}
 
 
 def test_all_rates_can_be_looked_for():
