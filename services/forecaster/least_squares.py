@@ -7,8 +7,6 @@ A, P = A Aᵀ (Potter's form; Bierman, *Factorization Methods for Discrete Seque
 cannot make indefinite.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import dger
@@ -20,6 +18,8 @@ FORGETTING = 0.9998
 STEPS_BETWEEN_CAPS = 256
 """In that many steps forgetting widens a direction by 2.6 %, so the cap need not be looked at more often."""
 MOST_ROUNDS = 8
+SAME = 1e-8
+"""Two coefficients whose errors are correlated but for so much, squared, are one."""
 
 
 class LeastSquares:
@@ -105,7 +105,7 @@ class LeastSquares:
             return self.free.copy(), []
         indices = list(bound)
         rows = self.root[indices]
-        multipliers = _solution(rows @ rows.T, self.free[indices])
+        multipliers = _multipliers(rows, self.free[indices])
         estimate = self.free - self.root @ (multipliers @ rows)
         estimate[indices] = 0.0
         return estimate, multipliers.tolist()
@@ -117,12 +117,17 @@ class LeastSquares:
         self.steps_to_cap = STEPS_BETWEEN_CAPS
 
 
-def _solution(squares: Vector, values: Vector) -> NDArray[np.floating[Any]]:
-    """Of `squares` (n, n) · m = `values` (n,), the m (n,); where coefficients are as good as the same and there are many, the least."""
-    try:
-        return np.linalg.solve(squares, values)
-    except np.linalg.LinAlgError:
-        return np.linalg.lstsq(squares, values)[0]
+def _multipliers(rows: Vector, values: Vector) -> Vector:
+    """The m (n,) with which rows (n, d) · rowsᵀ · m = values (n,).
+
+    Rows come in very different units, so each is scaled to length 1. Where two are nearly the same, so that their difference is
+    no more than rounding, there is no telling them apart: they get the least m that comes nearest.
+    """
+    lengths = np.sqrt(np.square(rows).sum(axis=1))
+    lengths[lengths == 0.0] = 1.0
+    scaled = rows / lengths[:, np.newaxis]
+    multipliers: Vector = np.linalg.lstsq(scaled @ scaled.T, values / lengths, rcond=SAME)[0] / lengths
+    return multipliers
 
 
 def _triangle(root: Vector) -> Vector:

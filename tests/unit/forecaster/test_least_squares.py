@@ -89,10 +89,21 @@ def test_the_triangle_is_a_root_of_the_same_covariance():
     assert triangle @ triangle.T == pytest.approx(filter_.root @ filter_.root.T)
 
 
-@pytest.mark.parametrize(
-    "root", [[[1.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]], ids=["as good as the same", "certain"]
-)
-def test_coefficients_that_rounding_has_made_dependent_are_still_held_at_zero(root):
-    filter_ = LeastSquares(np.array([-1.0, -2.0]), np.eye(2))
-    filter_.root = np.asfortranarray(root)
-    assert filter_.constrained().tolist() == [0.0, 0.0]
+@pytest.mark.parametrize("apart", [0.0, 1e-12, 1e-9, 1e-6])
+def test_coefficients_that_are_as_good_as_the_same_are_held_at_zero_and_move_no_other_far(apart):
+    filter_ = LeastSquares(np.array([-1.0, -2.0, 1.0]), np.eye(3))
+    filter_.root = np.asfortranarray([[1.0, 0.0, 0.5], [1.0, apart, 0.5], [0.0, 1.0, 1.0]])
+    assert filter_.constrained().tolist() == pytest.approx([0.0, 0.0, 1.6], abs=0.5)
+
+
+def test_a_coefficient_that_is_certain_is_held_at_zero_too():
+    filter_ = LeastSquares(np.array([-1.0, 1.0]), np.eye(2))
+    filter_.root = np.asfortranarray([[0.0, 0.0], [0.0, 1.0]])
+    assert filter_.constrained().tolist() == [0.0, 1.0]
+
+
+def test_the_units_of_coefficients_make_no_difference():
+    root, free = np.tril(DRAW.uniform(-1.0, 1.0, (5, 5))) + 2 * np.eye(5), DRAW.normal(0.0, 1.0, 5)
+    units = np.array([1.0, 1e-3, 1e-6, 1e-9, 1e-2])
+    plain, scaled = LeastSquares(free, root), LeastSquares(units * free, units[:, np.newaxis] * root)
+    assert scaled.constrained() / units == pytest.approx(plain.constrained())
