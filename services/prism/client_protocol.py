@@ -19,7 +19,9 @@ from shared.errors import BadRequest
 MOST_HEAD_BYTES = 64 * 1024
 """Request line and headers together; likewise what is no body between two pieces of one, and behind the last. Where other things
 end in the same piece of so many bytes the rest of that is not counted: there it may be twice as much."""
-
+LINGER_S = 1.0
+"""For which a refused client may go on sending into nothing: were the connection closed with bytes on their way, the kernel would break
+it, and the client lose the answer that it has not read yet."""
 
 _SHORT_WAY = "synergy.short-way"
 """Among the extensions of a scope."""
@@ -54,6 +56,8 @@ class ClientProtocol(HttpToolsProtocol):
     """There while writing is paused: nothing is set for a chunk."""
     _head_watch: asyncio.TimerHandle | None = None
     """There while a head is waited for, and no answer is under way."""
+    _closing: asyncio.TimerHandle | None = None
+    """There once a client is refused: nothing that it says is heard any more."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A client has come."""
@@ -74,11 +78,13 @@ class ClientProtocol(HttpToolsProtocol):
         """The connection is closed."""
         self._rest()
         self._await_no_head()
+        if self._closing is not None:
+            self._closing.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request, taken up to the bound at a time."""
-        while data and not self.transport.is_closing():
+        while data and self._closing is None and not self.transport.is_closing():
             room = MOST_HEAD_BYTES - self._head_bytes
             piece, data = data[:room], data[room:]
             self._head_bytes += len(piece)
@@ -153,7 +159,7 @@ class ClientProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _refuse(self, status: HTTPStatus, error: BadRequest) -> None:
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._closing is not None:
             return
         # Where a request is being answered there is no place for another answer.
         if not self._is_answering:
@@ -167,7 +173,11 @@ class ClientProtocol(HttpToolsProtocol):
                 "",
             )
             self.transport.write("\r\n".join(lines).encode("ascii") + body)
-        self.transport.close()
+            self.transport.write_eof()
+            self._await_no_head()
+            self._closing = self.loop.call_later(LINGER_S, self.transport.close)
+        else:
+            self.transport.close()
 
 
 def _written(cycle: RequestResponseCycle, piece: bytes) -> bool:
