@@ -15,35 +15,41 @@ REFERENCE_TPOT_S = 0.2
 PACED_AT = 0.98
 """Of its TPOT target: what a step takes longer than foreseen would else make an answer miss by a hair that has no credit left."""
 USUAL_TPOT_S = 0.05
-"""The pace that an answer with an E2E target is reckoned to come at."""
+"""The pace that an answer with an E2E target is reckoned to come at, if its TPOT target is no tighter."""
 LEAST_FIRST_SHARE = 0.2
 """Of an E2E target may in any case go before the first token, however long the answer."""
 LIKELY_OUTPUT_TOKENS = 512
 """An answer that may be longer is paced by its E2E target as if it were no longer: a limit is no length."""
 
 
-def first_due_s(slo: Slo, most_output_tokens: int | None) -> float:
-    """From its arrival on, by when a request's first token is due.
+def likely_tokens(most_output_tokens: int | None, *, ignores_end: bool = False) -> int:
+    """How long an answer is reckoned to be.
 
     Args:
         most_output_tokens: its limit; None: the context's.
+        ignores_end: whether it goes on to its limit.
     """
+    if most_output_tokens is None:
+        return LIKELY_OUTPUT_TOKENS
+    return most_output_tokens if ignores_end else min(most_output_tokens, LIKELY_OUTPUT_TOKENS)
+
+
+def first_due_s(slo: Slo, output_tokens: int) -> float:
+    """From its arrival on, by when the first token of an answer likely to have so many is due."""
     by_ttft_s = math.inf if slo.ttft_s is None else slo.ttft_s
     if slo.e2e_s is None:
-        return by_ttft_s if slo.ttft_s is not None else REFERENCE_TTFT_S
-    answer_s = _others(most_output_tokens) * min(slo.tpot_s or USUAL_TPOT_S, USUAL_TPOT_S)
-    return min(by_ttft_s, max(slo.e2e_s - answer_s, LEAST_FIRST_SHARE * slo.e2e_s))
+        return REFERENCE_TTFT_S if slo.ttft_s is None else by_ttft_s
+    others_s = (output_tokens - 1) * min(slo.tpot_s or USUAL_TPOT_S, USUAL_TPOT_S)
+    return min(by_ttft_s, max(slo.e2e_s - others_s, LEAST_FIRST_SHARE * slo.e2e_s))
 
 
-def pace_s(slo: Slo, most_output_tokens: int | None, first_token_s: float) -> float:
-    """What an answer is paced at whose first token came so long after its arrival: a little less than its targets leave."""
-    by_tpot_s = math.inf if slo.tpot_s is None else slo.tpot_s
-    if slo.e2e_s is not None:
-        left_s = max(slo.e2e_s - first_token_s, 0.0)
-        return PACED_AT * min(by_tpot_s, left_s / max(_others(most_output_tokens), 1))
-    return PACED_AT * (by_tpot_s if slo.tpot_s is not None else REFERENCE_TPOT_S)
+def pace_s(slo: Slo, output_tokens: int, first_token_s: float) -> float:
+    """What an answer likely to have so many tokens is paced at, a little faster than its targets demand.
 
-
-def _others(most_output_tokens: int | None) -> int:
-    """The tokens likely to come behind the first."""
-    return min(most_output_tokens or LIKELY_OUTPUT_TOKENS, LIKELY_OUTPUT_TOKENS) - 1
+    Args:
+        first_token_s: when the first comes, from the arrival on.
+    """
+    if slo.e2e_s is None or output_tokens <= 1:
+        return PACED_AT * (slo.tpot_s or REFERENCE_TPOT_S)
+    by_e2e_s = max(slo.e2e_s - first_token_s, 0.0) / (output_tokens - 1)
+    return PACED_AT * min(slo.tpot_s or math.inf, by_e2e_s)

@@ -154,7 +154,7 @@ def _figure(
 
 
 def _highest(of: Mapping[str, Mapping[Any, Value]]) -> float:
-    return max(value.mean for values in of.values() for value in values.values())
+    return max(value.mean for values in of.values() for value in values.values()) or 1.0
 
 
 def _intervals(at: Sequence[float], values: Sequence[Value]) -> tuple[Sequence[float], Sequence[float]]:

@@ -3,7 +3,8 @@
 Nothing waits, no step is cut short, no time is lost to noise. What remains: a step in which answers go on takes no longer than
 their TPOT target, answers hold their cache, engines run one step at a time, and a request is answered where it was read. How much
 of its time each engine spends on which step, and which kinds of requests go to it, is a linear program: kinds, by how long their
-answers are beside their prompts, since one engine reads better than it writes, and another the other way round.
+answers are beside their prompts, since one engine reads better than it writes, and another the other way round. Requests of one kind are taken to be alike, and
+attention and held caches to be the mean of all.
 
 If caches moved between engines in no time, any engine might read any part of a prompt and write any part of an answer:
 a program with fewer constraints, and a bound that is higher.

@@ -41,7 +41,7 @@ third of that time: what is in the fleet at the end does not count, nor what was
 The most that this fleet could do if work were divisible at will: **{{bound_requests:.2f}} requests/s, {{bound_tokens:,.0f}} tokens/s**. Nothing waits, and no step is
 cut short or disturbed by noise. What remains: steps take what the profiles say for full steps, a step in which answers go on takes no longer than
 their TPOT target, answers hold their cache, and a request is answered where it was read. The best use of each engine's time, and which kinds of
-requests (by how long their answers are beside their prompts) go to which engine, is then a linear program.
+requests (sixteen, by how long their answers are beside their prompts) go to which engine, is then a linear program.
 
 If caches moved between engines in no time, so that any engine could read any part of a prompt and write any part of an answer, the bound would be
 {{moving_requests:.2f}} requests/s, {{moving_tokens:,.0f}} tokens/s. No router that sends a request to one engine can have that.

@@ -139,7 +139,9 @@ def ask_for(
     limit = request.max_tokens
     expected = expected_tokens(limit, lengths, ignore_eos=request.ignore_eos)
     estimated = math.ceil(prompt_tokens * text_bytes_per_token / BYTES_PER_TOKEN)
-    return Ask(prompt_tokens=estimated, output_tokens=expected, most_output_tokens=limit)
+    return Ask(
+        prompt_tokens=estimated, output_tokens=expected, most_output_tokens=limit, ignores_end=request.ignore_eos
+    )
 
 
 @lru_cache(LENGTHS_KEPT)

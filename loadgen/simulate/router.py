@@ -180,7 +180,7 @@ class Replica:
         now_s = self._events.now_s
         slo = what_is_left(job.request.slo, now_s - job.request.arrival_s)
         own_tokens = job.ask.prompt_tokens - route.cached_tokens
-        due_in_s = first_due_s(slo, job.ask.most_output_tokens)
+        due_in_s = first_due_s(slo, job.ask.likely_tokens)
         dispatch = job.dispatch = self._dispatches.send(route.engine, own_tokens, now_s, due_in_s)
         # In no time, so that nobody comes between the choice and this: there is never another choice to be made.
         self._engines.reservations.reserve(dispatch, self._dispatches.replica, now_s)

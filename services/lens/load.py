@@ -28,7 +28,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     arriving_tokens_per_s: tuple[float, ...]
     arriving_per_s: float
     pace_s: float
-    """The least TPOT target of the answers that run and began in time; infinite where none does."""
+    """The least that any of the answers that run, and began in time, is paced at; infinite where none does."""
     credit_s: float
     """So much longer than that may the next step take."""
     in_flight_s: float
@@ -95,8 +95,7 @@ class Arrivals:
     def note(self, sequence: Sequence) -> None:
         """A sequence arrives."""
         self._forget(sequence.arrival_s)
-        given_s = sequence.first_due_s - sequence.arrival_s
-        self._tokens[bisect_left(DUE_EDGES_S, given_s)] += sequence.prefill_tokens_left
+        self._tokens[bisect_left(DUE_EDGES_S, sequence.given_s)] += sequence.prefill_tokens_left
         self._requests += 1.0
 
     def tokens_per_s(self, now_s: float) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from services.lens.prefixes import Prefix
-from shared.pacing import first_due_s, pace_s
+from shared.pacing import first_due_s, likely_tokens, pace_s
 from shared.slo import Slo
 from shared.step import NO_SLOT, Chunk, Sampling
 from shared.telemetry import Outcome
@@ -36,8 +36,8 @@ class Sequence:
         tenant: whose it is; what is short is shared among tenants, and cached text within one.
         text_blocks: its prompt's text, as routers are told that it is cached (`shared.prompt_blocks`).
         relegated: whether it was served behind those that could be on time.
-        first_due_s: by when its first token is due.
-        due_s: by when its next token not yet sent for must be there to keep its targets: the first by the TTFT target, the
+        given_s: for its first token, from its arrival on.
+        due_s: by when its next token not yet sent for must be there to keep its targets: the first when `given_s` is over, the
             n-th behind it n paces after the first, however early or late those between came.
         pace_s: what it is paced at: a little less than its TPOT target, or than what the E2E target leaves.
         decode: what it runs in any step that decodes it; made once, since a step has hundreds.
@@ -67,9 +67,10 @@ class Sequence:
         self.priority = priority
         self.tenant = tenant
         self.text_blocks = text_blocks
-        self.first_due_s = arrival_s + first_due_s(slo, max_output_tokens)
-        self.due_s = self.first_due_s
-        self.pace_s = pace_s(slo, max_output_tokens, self.first_due_s - arrival_s)
+        self._likely_tokens = likely_tokens(max_output_tokens, ignores_end=not end_ids)
+        self.given_s = first_due_s(slo, self._likely_tokens)
+        self.due_s = arrival_s + self.given_s
+        self.pace_s = pace_s(slo, self._likely_tokens, self.given_s)
 
         self.decode = Allotment(self, 1, is_prefill=False)
         self.output_ids = array("i")
@@ -155,7 +156,7 @@ class Sequence:
         slo, took_s = self.slo, first_token_s - self.arrival_s
         self._first_token_s = first_token_s
         self.missed_first = any(target_s is not None and took_s > target_s for target_s in (slo.ttft_s, slo.e2e_s))
-        self.pace_s = pace_s(slo, self.max_output_tokens, took_s)
+        self.pace_s = pace_s(slo, self._likely_tokens, took_s)
         self.due_s = first_token_s + self.draws * self.pace_s
 
     def _prefill_chunk(self, num_tokens: int) -> Chunk:
@@ -194,6 +195,6 @@ class Sequence:
         if self._first_token_s is not None and self.output_ids:
             self.due_s = self._first_token_s + self.draws * self.pace_s
         else:
-            self._first_token_s, self.due_s, self.missed_first = None, self.first_due_s, False
+            self._first_token_s, self.due_s, self.missed_first = None, self.arrival_s + self.given_s, False
         self.prefill_ids = (*self.prompt_ids, *self.output_ids)
         self.expect(None)

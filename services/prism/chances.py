@@ -35,7 +35,7 @@ def p_met(
     targets: Targets,
     output_tokens: float,
     ttft_s: float,
-    tpot_s: float,
+    answer_s: float,
     alone_s: float,
     unseen_s: float,
     deviation: float,
@@ -43,6 +43,7 @@ def p_met(
     """That all targets are kept. Lens lengthens no step beyond what TPOT and E2E targets allow: answers alone break them.
 
     Args:
+        answer_s: what its other tokens take at least.
         alone_s: a step of answers alone.
         unseen_s: by so much a first token is off, since the state is old.
         deviation: of a time to first token, relative.
@@ -54,7 +55,6 @@ def p_met(
     if targets.tpot_s < math.inf and output_tokens > 1:
         chance *= normal(math.log(targets.tpot_s / alone_s) / TPOT_DEVIATION)
     if targets.e2e_s < math.inf:
-        answer_s = (output_tokens - 1) * alone_s
         chance *= normal((targets.e2e_s - ttft_s - answer_s) / math.hypot(off_s, TPOT_DEVIATION * answer_s))
     return chance
 

@@ -157,7 +157,7 @@ class Decisions:
                 return await self._decide(intake, tried)
             return None
 
-        until_s = intake.arrived_at_s + HELD_SHARE * first_due_s(intake.slo, intake.ask.most_output_tokens)
+        until_s = intake.arrived_at_s + HELD_SHARE * first_due_s(intake.slo, intake.ask.likely_tokens)
         if self._clock() + clears_in_s > until_s:
             return None
         return await self._waiting.hold(attempt, intake.standing.priority, until_s, self._clock)
@@ -199,7 +199,7 @@ class Decisions:
             return route, placed.dispatch, None
         now_s = self._clock()
         left = what_is_left(intake.slo, now_s - intake.arrived_at_s)
-        due_in_s = first_due_s(left, intake.ask.most_output_tokens)
+        due_in_s = first_due_s(left, intake.ask.likely_tokens)
         own_tokens = intake.ask.prompt_tokens - route.cached_tokens
         dispatch = self.dispatches.send(route.engine, own_tokens, now_s, due_in_s)
         try:

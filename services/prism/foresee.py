@@ -19,11 +19,11 @@ from services.prism.chances import TTFT_DEVIATION, Targets, p_met, told
 from services.prism.compiled import compiled
 from services.prism.due_order import arrivals_of, due_share, queue_of
 from services.prism.engine_row import Array, Rows
-from services.prism.pace import least_prefill_s, pace_of, per_token_s, within
+from services.prism.pace import joint_rate, least_prefill_s, pace_of, per_token_s, within
 from services.prism.prompt_size import Ask
 from services.prism.speeds import REFERENCE_PROMPT_TOKENS
 from shared.engine_state import DUE_INTERVALS
-from shared.pacing import REFERENCE_TTFT_S, first_due_s, pace_s
+from shared.pacing import PACED_AT, REFERENCE_TPOT_S, first_due_s
 from shared.slo import Slo
 
 RESERVED_OUTPUT_TOKENS = 128
@@ -75,7 +75,9 @@ class _Asked(NamedTuple):
     given_s: float
     """For its first token."""
     pace_s: float
-    """At which its answer is to come."""
+    """At which its answer is to come, but for an E2E target."""
+    likely_others: float
+    """Tokens behind the first, by which lens paces an answer to an E2E target."""
     targets: Targets
     now_s: float
 
@@ -99,14 +101,14 @@ def foresee(
         errors: of what was foreseen of each before, by which this is corrected; None: not at all.
     """
     engines = len(rows)
-    given_s = first_due_s(slo, ask.most_output_tokens)
     asked = _Asked(
         prompt_tokens=float(max(ask.prompt_tokens, 1)),
         output_tokens=float(ask.output_tokens),
         room_tokens=float(ask.prompt_tokens)
         + min(ask.most_output_tokens or RESERVED_OUTPUT_TOKENS, RESERVED_OUTPUT_TOKENS),
-        given_s=min(given_s, REFERENCE_TTFT_S),
-        pace_s=pace_s(slo, ask.most_output_tokens, given_s),
+        given_s=first_due_s(slo, ask.likely_tokens),
+        pace_s=PACED_AT * (slo.tpot_s or REFERENCE_TPOT_S),
+        likely_others=float(ask.likely_tokens - 1),
         targets=Targets(*(math.inf if t is None else t for t in (slo.ttft_s, slo.tpot_s, slo.e2e_s))),
         now_s=now_s,
     )
@@ -158,7 +160,7 @@ def _foresee_one(
     own_tokens = max(asked.prompt_tokens - cached_tokens, 1.0)
     age_s = max(asked.now_s - row.announced_at_s, 0.0)
     caution = _caution(row, age_s, asked.now_s)
-    pace = pace_of(row, requests_ahead, more_requests, asked.pace_s, caution)
+    pace = pace_of(row, requests_ahead, more_requests, caution)
     kept_s = caution * row.per_kv_token_s * (asked.prompt_tokens + asked.output_tokens / 2)
     alone_s = caution * (row.alone_s + more_requests * (row.joined_s - row.decode_s)) + kept_s
 
@@ -179,17 +181,22 @@ def _foresee_one(
 
     # Where no prompt waits a token takes as much longer than a step of answers alone as prompts keep coming.
     free_s = alone_s / (1.0 - min(arrivals.tokens_per_s * per_token_s(pace), MOST_BUSY))
-    answer_pace_s = max(min(pace.there_s, asked.pace_s), alone_s)
+    own_pace_s = _own_pace_s(asked, ttft_s, alone_s)
+    answer_pace_s = max(min(pace.there_s, own_pace_s), alone_s)
     paced_share = within((queue.kept_tokens - queue.kept_before) / pace.rate, answer_pace_s * asked.output_tokens)
     presumed_tpot_s = _tpot_s(free_s, answer_pace_s, paced_share)
     tpot_s = _tpot_s(tpot_factor * free_s, answer_pace_s, paced_share)
-    slowed = max(1.0 - pace.joint_rate / pace.rate, 0.0) * min(busy, MOST_BUSY)
+    rate_with_it = joint_rate(row, pace, own_pace_s)
+    slowed = max(1.0 - rate_with_it / pace.rate, 0.0) * min(busy, MOST_BUSY)
+    # Lens speeds an answer up that would end late, unless it takes it for a shorter one.
+    others = asked.output_tokens - 1.0
+    answer_s = others * (alone_s if others <= asked.likely_others else max(min(tpot_s, own_pace_s), alone_s))
     return (
         ttft_s,
         tpot_s,
-        p_met(asked.targets, asked.output_tokens, ttft_s, tpot_s, alone_s, unseen_s, ttft_deviation),
+        p_met(asked.targets, asked.output_tokens, ttft_s, answer_s, alone_s, unseen_s, ttft_deviation),
         queue.others_broken,
-        own_tokens / pace.joint_rate + slowed * asked.output_tokens * tpot_s,
+        own_tokens / rate_with_it + slowed * asked.output_tokens * tpot_s,
         max(queue.kept_tokens / pace.rate - age_s, 0.0),
         row.arriving_per_s,
         min(max(due_share(row, on_their_way, pace.rate), busy), 1.0),
@@ -213,6 +220,16 @@ def _caution(row: Any, age_s: float, now_s: float) -> float:
         row.is_drifting,
     )
     return float(1.0 + min(doubt, 1.0) * (max(row.upper_ratio, LEAST_UPPER_RATIO) - 1.0))
+
+
+@compiled
+def _own_pace_s(asked: _Asked, ttft_s: float, alone_s: float) -> float:
+    """What lens will pace it at, as `shared.pacing` has it; no step is shorter than its answers take."""
+    if asked.targets.e2e_s == math.inf or asked.likely_others < 1.0:
+        return float(asked.pace_s)
+    by_tpot_s = asked.pace_s if asked.targets.tpot_s < math.inf else math.inf
+    by_e2e_s = PACED_AT * max(asked.targets.e2e_s - ttft_s, 0.0) / asked.likely_others
+    return float(max(min(by_tpot_s, by_e2e_s), alone_s))
 
 
 @compiled

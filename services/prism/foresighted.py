@@ -11,7 +11,7 @@ from services.prism.foresee import Foreseen, foresee
 from services.prism.pending import NOTHING
 from services.prism.policy import Pick, Question, Reason, Refusal, at
 from shared.forecast import ModelHealth
-from shared.pacing import REFERENCE_TTFT_S, first_due_s, pace_s
+from shared.pacing import REFERENCE_TPOT_S, first_due_s
 
 PRESSING = 4.0
 """The power of an engine's pressure that delay there breaks promises with: next to none on one that is half busy."""
@@ -45,9 +45,9 @@ def foresighted(question: Question) -> Pick | Refusal:
         question.cached_tokens,
         question.errors,
     )
-    given_s = first_due_s(question.slo, question.ask.most_output_tokens)
-    own_pace_s = question.slo.tpot_s or pace_s(question.slo, question.ask.most_output_tokens, given_s)
-    costs, least, most_gained = _weigh(foreseen, min(given_s, REFERENCE_TTFT_S), own_pace_s)
+    slo = question.slo
+    given_s = first_due_s(slo, question.ask.likely_tokens)
+    costs, least, most_gained = _weigh(foreseen, given_s, slo.tpot_s or REFERENCE_TPOT_S)
     if _is_better_refused(question, most_gained):
         retry_after_s = float(np.clip(foreseen.backlog_s.min(), LEAST_RETRY_S, MOST_RETRY_S))
         return Refusal(retry_after_s, hopeless=_is_hopeless(question))

@@ -24,32 +24,36 @@ class Pace(NamedTuple):
     """So long are steps at most in the long run: no step is shorter than its answers take."""
     decode_s: float
     """A step of its answers alone."""
+    joined_s: float
+    """With one more answer."""
     beside_s: Array
     """So much longer is a step with a chunk of each of `CHUNKS_TOKENS`."""
     rate: float
     """Prompt tokens a second."""
-    joint_rate: float
-    """With one more answer, at its pace if that is tighter."""
 
 
 @compiled
-def pace_of(row: Any, requests_ahead: float, on_their_way: float, own_pace_s: float, caution: float) -> Pace:
+def pace_of(row: Any, requests_ahead: float, on_their_way: float, caution: float) -> Pace:
     """The pace of an engine.
 
     Args:
         row: of the engine.
         requests_ahead: that have no answer yet.
         on_their_way: of these, those that the row does not count; their prompts are taken to be as long as the reference.
-        own_pace_s: of the one more answer.
         caution: what to multiply all times by.
     """
     more_s = on_their_way * (row.joined_s - row.decode_s) / 2
     decode_s, joined_s = caution * (row.decode_s + more_s), caution * (row.joined_s + more_s)
     beside_s = np.maximum(caution * row.beside_s, LEAST_S)
     there_s = math.inf if row.decodes + requests_ahead < 1.0 else row.step_target_s
-    pace_s, joint_pace_s = max(there_s, decode_s), max(min(there_s, own_pace_s), joined_s)
-    rate = _rate(row, decode_s, beside_s, pace_s)
-    return Pace(there_s, pace_s, decode_s, beside_s, rate, _rate(row, joined_s, beside_s, joint_pace_s))
+    pace_s = max(there_s, decode_s)
+    return Pace(there_s, pace_s, decode_s, joined_s, beside_s, _rate(row, decode_s, beside_s, pace_s))
+
+
+@compiled
+def joint_rate(row: Any, pace: Pace, own_pace_s: float) -> float:
+    """Prompt tokens a second with one more answer, at its pace if that is tighter."""
+    return float(_rate(row, pace.joined_s, pace.beside_s, max(min(pace.there_s, own_pace_s), pace.joined_s)))
 
 
 @compiled

@@ -4,6 +4,7 @@ import msgspec
 
 from services.prism.output_lengths import TYPICAL, Lengths
 from shared.api import AnyRequest, ChatRequest
+from shared.pacing import likely_tokens
 from shared.prompt_blocks import BLOCK_BYTES, block_names, prompt_text
 
 BYTES_PER_TOKEN = 4
@@ -20,6 +21,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Expected."""
     most_output_tokens: int | None = None
     """The limit that the request set; None: as many as the context leaves."""
+    ignores_end: bool = False
+    """Whether the answer goes on to that limit."""
     blocks: tuple[str, ...] = ()
     """The names of its text's whole blocks, by which it is known whether an engine has them."""
     block_tokens: float = 0.0
@@ -28,6 +31,11 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """What of its size was estimated from; 0 where its tokens were given."""
     template_tokens: int = 0
     """Of its prompt, assumed to be around that text."""
+
+    @property
+    def likely_tokens(self) -> int:
+        """As lens reckons, who knows of no other answers."""
+        return likely_tokens(self.most_output_tokens, ignores_end=self.ignores_end)
 
     def tokens_of(self, blocks: int) -> int:
         """The prompt's tokens in so many of its first blocks; never all of them, since a step needs one to run."""
@@ -51,6 +59,7 @@ def ask_of(
         prompt_tokens=prompt_tokens,
         output_tokens=expected_tokens(limit, lengths, ignore_eos=request.ignore_eos),
         most_output_tokens=limit,
+        ignores_end=request.ignore_eos,
         blocks=block_names(text, tenant=tenant, model=request.model),
         block_tokens=prompt_tokens * BLOCK_BYTES / max(len(text), 1),
         text_bytes=text_bytes,

@@ -3,6 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from services.prism.dispatches import Load
@@ -191,6 +192,22 @@ def test_an_e2e_target_is_broken_by_answers_alone_since_lens_paces_an_answer_to_
     slow = seen(behind_others, slo=Slo(e2e_s=found.ttft_s + 99 * 0.02))
     assert found.tpot_s > 0.05
     assert slow.p_met > 0.9
+
+
+def test_an_answer_that_goes_on_beyond_what_lens_takes_for_likely_ends_late_for_being_paced_too_slowly() -> None:
+    busy = flat(decode_seqs=1, step_target_ms=200.0, **waiting(20, 200_000, interval=7))
+    long = Ask(prompt_tokens=1000, output_tokens=1500, most_output_tokens=1500)
+    slo = Slo(e2e_s=20.0)
+    assert seen(busy, long, slo).p_met < 0.1
+    assert seen(busy, msgspec.structs.replace(long, ignores_end=True), slo).p_met > 0.5
+
+
+def test_an_answer_of_one_token_with_an_e2e_target_slows_nobody_down() -> None:
+    slo = Slo(e2e_s=5.0)
+    one = Ask(prompt_tokens=1000, output_tokens=1, most_output_tokens=1)
+    idle = seen(flat(), one, slo)
+    assert idle.delay_s == pytest.approx(seen(flat(), one, Slo(ttft_s=5.0)).delay_s, rel=0.01)
+    assert idle.p_met > 0.99
 
 
 def test_without_targets_nothing_can_be_missed_nor_a_pace_by_an_answer_of_one_token() -> None:

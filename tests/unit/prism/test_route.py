@@ -61,6 +61,9 @@ def test_the_tighter_target_decides() -> None:
 def test_an_end_to_end_target_counts_too() -> None:
     engines = (engine("slow", model=SLOW), engine("fast", model=FAST))
     assert _chosen(*engines, slo=Slo(e2e_s=1.0)).engine == "fast"
+    one_token = Ask(prompt_tokens=100, output_tokens=1, most_output_tokens=1)
+    route = _chosen(*engines, ask=one_token, slo=Slo(e2e_s=1.0))
+    assert (route.engine, route.reason) == ("fast", Reason.LEAST_PREDICTED)
 
 
 @pytest.mark.parametrize(("draw", "name"), [(0.11, "a"), (0.5, "b"), (0.99, "c"), (0.05, "b")])

@@ -1,7 +1,5 @@
 """How targets are divided among the tokens of an answer."""
 
-import math
-
 import pytest
 
 from shared.pacing import (
@@ -12,9 +10,15 @@ from shared.pacing import (
     REFERENCE_TTFT_S,
     USUAL_TPOT_S,
     first_due_s,
+    likely_tokens,
     pace_s,
 )
 from shared.slo import Slo
+
+
+def test_a_limit_is_no_length_unless_the_answer_goes_on_to_it():
+    assert (likely_tokens(100), likely_tokens(10**5), likely_tokens(None)) == (100, *(LIKELY_OUTPUT_TOKENS,) * 2)
+    assert likely_tokens(10**5, ignores_end=True) == 10**5
 
 
 def test_targets_of_tokens_are_taken_as_they_are():
@@ -33,7 +37,7 @@ def test_of_an_e2e_target_the_longer_answer_leaves_less_before_its_first_token()
     slo = Slo(e2e_s=20.0)
     assert first_due_s(slo, 1) == 20.0
     assert first_due_s(slo, 101) == pytest.approx(20.0 - 100 * USUAL_TPOT_S)
-    assert first_due_s(slo, 10_000) == first_due_s(slo, None) == LEAST_FIRST_SHARE * 20.0
+    assert first_due_s(slo, 10_000) == LEAST_FIRST_SHARE * 20.0
 
 
 def test_beside_an_e2e_target_the_others_hold_too():
@@ -50,8 +54,7 @@ def test_an_answer_is_paced_so_that_it_ends_in_time_however_late_it_began():
     assert pace_s(Slo(e2e_s=20.0), 101, 15.0) == pytest.approx(PACED_AT * 0.05)
     assert pace_s(Slo(e2e_s=20.0), 101, 10.0) == pytest.approx(PACED_AT * 0.1)
     assert pace_s(Slo(e2e_s=20.0), 101, 25.0) == 0.0
-    assert pace_s(Slo(e2e_s=2.0), 1, 0.5) < math.inf
 
 
-def test_a_limit_far_beyond_likely_lengths_is_no_length():
-    assert pace_s(Slo(e2e_s=2.0), 10**5, 1.0) == pytest.approx(PACED_AT / (LIKELY_OUTPUT_TOKENS - 1))
+def test_an_answer_of_one_token_has_no_pace_to_keep():
+    assert pace_s(Slo(e2e_s=2.0), 1, 0.5) == PACED_AT * REFERENCE_TPOT_S

@@ -104,7 +104,7 @@ def test_where_it_is_scored_by_published_times_these_are_promised_and_nothing_el
         :1
     ]
     assert {request.slo for request in drawn} == {Slo(name="code", e2e_s=coding.threshold_s)}
-    [joint] = [cell.draw(0) for cell in planned if cell.workload == "code"][:1]
+    joint = next(cell.draw(0) for cell in planned if cell.workload == "code")
     assert {request.slo for request in joint} == {Slo(name="code", ttft_s=2.0, tpot_s=0.05)}
 
 
