@@ -19,7 +19,7 @@ from services.prism.chances import TTFT_DEVIATION, Targets, p_met, told
 from services.prism.compiled import compiled
 from services.prism.due_order import arrivals_of, due_share, queue_of
 from services.prism.engine_row import Array, Rows
-from services.prism.pace import joint_rate, least_prefill_s, pace_of, per_token_s, within
+from services.prism.pace import Pace, joint_rate, least_prefill_s, pace_of, per_token_s, within
 from services.prism.prompt_size import Ask
 from services.prism.speeds import REFERENCE_PROMPT_TOKENS
 from shared.engine_state import DUE_INTERVALS
@@ -164,18 +164,20 @@ def _foresee_one(
     kept_s = caution * row.per_kv_token_s * (asked.prompt_tokens + asked.output_tokens / 2)
     alone_s = caution * (row.alone_s + more_requests * (row.joined_s - row.decode_s)) + kept_s
 
-    # Dues are told from when the state was written. What has been worked off since is not taken from it: where news is late that
-    # would be all that waits, and engines that differ much would look alike. What it is off by, calibration finds.
+    # Dues are told from when the state was written.
     queue = queue_of(row, on_their_way, pace.rate, own_tokens, asked.given_s + age_s)
     arrivals = arrivals_of(row, asked.given_s)
     taken = min(arrivals.before_per_s / pace.rate, MOST_BUSY)
     busy = arrivals.tokens_per_s / pace.rate
 
     attention_s = caution * row.per_attention_work_s * own_tokens * (asked.prompt_tokens - REFERENCE_PROMPT_TOKENS) / 2
-    prefill_s = least_prefill_s(pace, queue.kept_before + own_tokens, row.step_tokens, row.credit_s) + attention_s
     room_s = _generations_until_room(row, requests_ahead, asked.room_tokens) * asked.output_tokens * alone_s
-    presumed_ttft_s = row.in_flight_s + max(prefill_s, pace.decode_s) / (1.0 - taken) + room_s
-    ttft_s = ttft_factor * presumed_ttft_s
+    left_tokens = max(queue.kept_before - pace.rate * age_s, 0.0) + own_tokens
+    ttft_s = ttft_factor * (_first_token_s(row, pace, left_tokens, attention_s, taken) + room_s)
+    # What is told is what is expected. The chance is judged as if nothing had been worked off since the state was written: where
+    # news is late that would be all that waits, and engines that differ much would look alike.
+    all_tokens = queue.kept_before + own_tokens
+    feared_ttft_s = ttft_factor * (_first_token_s(row, pace, all_tokens, attention_s, taken) + room_s)
     # An engine that nobody is at has nothing to tell, and does so once a second.
     unseen_s = UNSEEN_SHARE * age_s if row.decodes + requests_ahead > 0.0 else 0.0
 
@@ -194,7 +196,7 @@ def _foresee_one(
     return (
         ttft_s,
         tpot_s,
-        p_met(asked.targets, asked.output_tokens, ttft_s, answer_s, alone_s, unseen_s, ttft_deviation),
+        p_met(asked.targets, asked.output_tokens, feared_ttft_s, answer_s, alone_s, unseen_s, ttft_deviation),
         queue.others_broken,
         own_tokens / rate_with_it + slowed * asked.output_tokens * tpot_s,
         max(queue.kept_tokens / pace.rate - age_s, 0.0),
@@ -220,6 +222,18 @@ def _caution(row: Any, age_s: float, now_s: float) -> float:
         row.is_drifting,
     )
     return float(1.0 + min(doubt, 1.0) * (max(row.upper_ratio, LEAST_UPPER_RATIO) - 1.0))
+
+
+@compiled
+def _first_token_s(row: Any, pace: Pace, tokens: float, attention_s: float, taken: float) -> float:
+    """Until so many prompt tokens are computed, of which some arrive meanwhile.
+
+    Args:
+        attention_s: that they take beyond what tokens do.
+        taken: the share of the time that goes to what arrives.
+    """
+    prefill_s = least_prefill_s(pace, tokens, row.step_tokens, row.credit_s) + attention_s
+    return float(row.in_flight_s + max(prefill_s, pace.decode_s) / (1.0 - taken))
 
 
 @compiled

@@ -112,7 +112,10 @@ def test_more_before_a_request_never_makes_it_look_better(
 def test_beside_answers_alone_more_load_never_makes_answers_look_faster(
     change: Change, view: EngineView, ask: Ask, slo: Slo, more: tuple[int, int, int]
 ) -> None:
-    """There are some in any case: the first brings a pace to the engine, which may be faster than the request's own."""
+    """There are some in any case: the first brings a pace to the engine, which may be faster than the request's own.
+
+    An answer with an E2E target is paced the faster the later it begins.
+    """
     answers = changed(
         view,
         decode_seqs=max(view.state.decode_seqs, 1),
@@ -122,7 +125,8 @@ def test_beside_answers_alone_more_load_never_makes_answers_look_faster(
     )
     before, after = _before_and_after(change, more, answers, Load(), ask, slo)
     assert after.ttft_s[0] >= before.ttft_s[0] * (1 - SLACK)
-    assert after.tpot_s[0] >= before.tpot_s[0] * (1 - SLACK)
+    if slo.e2e_s is None:
+        assert after.tpot_s[0] >= before.tpot_s[0] * (1 - SLACK)
     assert after.p_met[0] <= before.p_met[0] + SPREAD
 
 

@@ -112,10 +112,19 @@ def test_what_was_sent_and_is_not_seen_yet_counts_like_what_waits() -> None:
     assert seen(flat(), load=Load(2, pending(2, 3000, interval=3))) == pytest.approx(there, rel=0.02)
 
 
-def test_however_long_ago_it_was_seen_what_waits_counts_so_that_engines_do_not_come_to_look_alike() -> None:
-    fresh, late = (seen(flat(**ANSWERS, **waiting(2, 3000), state_age_s=age_s)) for age_s in (0.0, 0.9))
-    assert late.ttft_s == pytest.approx(fresh.ttft_s)
-    assert late.backlog_s == pytest.approx(max(fresh.backlog_s - 0.9, 0.0))  # who is told to come back is told when
+def test_since_its_state_was_written_an_engine_has_worked_on_what_waits() -> None:
+    behind_s = [seen(flat(**ANSWERS, **waiting(2, 3000), state_age_s=age_s)).ttft_s for age_s in (0.0, 0.1, 0.9)]
+    assert behind_s[0] - behind_s[1] == pytest.approx(0.1)
+    assert behind_s[2] == pytest.approx(seen(flat(**ANSWERS)).ttft_s, rel=0.01)
+
+
+def test_chances_count_on_none_of_that_so_that_engines_do_not_come_to_look_alike() -> None:
+    hurried = Slo(ttft_s=0.3)
+    fresh, late = (seen(flat(**ANSWERS, **waiting(2, 3000), state_age_s=age_s), slo=hurried) for age_s in (0.0, 0.9))
+    without = seen(flat(**ANSWERS, state_age_s=0.9), slo=hurried)
+    assert late.ttft_s == pytest.approx(without.ttft_s, rel=0.01)
+    assert (fresh.ttft_s > 0.3, fresh.p_met < 0.2) == (True, True)
+    assert late.p_met < 0.5 < without.p_met  # it is less sure than the first, and still no more probable than not
 
 
 def test_what_comes_and_is_due_earlier_takes_its_share_of_the_time() -> None:
