@@ -2,7 +2,7 @@
 
 import configparser
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -45,16 +45,16 @@ class FurtherRouter(NamedTuple):
         return f"{ROUTER}-{self.name}"
 
 
-def further_routers(settings: RouterSettings) -> tuple[FurtherRouter, ...]:
-    """Each on a free port."""
-    ports = free_port_numbers(len(settings))
+def further_routers(settings: RouterSettings, besides: Collection[int] = ()) -> tuple[FurtherRouter, ...]:
+    """Each on a free port, besides those that the others have."""
+    ports = free_port_numbers(len(settings), besides)
     return tuple(FurtherRouter(name, told, port) for (name, told), port in zip(settings.items(), ports, strict=True))
 
 
-def chosen_engines(profiles: Sequence[str]) -> tuple[ChosenEngine, ...]:
-    """An engine a profile, on free ports; engines of one profile are numbered, and their noise differs."""
+def chosen_engines(profiles: Sequence[str], besides: Collection[int] = ()) -> tuple[ChosenEngine, ...]:
+    """An engine a profile, on free ports besides those of others; engines of one profile are numbered, and their noise differs."""
     names = [_name(profile) for profile in profiles]
-    ports = iter(free_port_numbers(2 * len(profiles)))
+    ports = iter(free_port_numbers(2 * len(profiles), besides))
     return tuple(
         ChosenEngine(_numbered(names, place), profile, place, next(ports), next(ports))
         for place, profile in enumerate(profiles)

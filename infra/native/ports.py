@@ -2,7 +2,7 @@
 
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -41,10 +41,14 @@ def free_ports() -> Ports:
     return Ports(**dict(zip(Ports.model_fields, free_port_numbers(len(Ports.model_fields)), strict=True)))
 
 
-def free_port_numbers(count: int) -> list[int]:
-    """So many ports that nothing listens on."""
+def free_port_numbers(count: int, besides: Collection[int] = ()) -> list[int]:
+    """So many ports that nothing listens on.
+
+    Args:
+        besides: others, which somebody will listen on.
+    """
     candidates = iter(random.sample(FREE_PORT_RANGE, k=len(FREE_PORT_RANGE)))
-    return [next(port for port in candidates if _is_free(port)) for _ in range(count)]
+    return [next(port for port in candidates if port not in besides and _is_free(port)) for _ in range(count)]
 
 
 def check_free(ports: Ports) -> None:

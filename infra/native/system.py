@@ -78,8 +78,10 @@ class NativeSystem:
         self._fresh = fresh
         self._settings = settings
         self._lens_settings = lens_settings
-        self._chosen = chosen_engines(profiles)
-        self._routers = further_routers(routers)
+        taken = set(ports.by_key.values())
+        self._chosen = chosen_engines(profiles, taken)
+        taken |= {port for engine in self._chosen for port in (engine.engine_port, engine.lens_port)}
+        self._routers = further_routers(routers, taken)
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._lock: IO[bytes] | None = None
 

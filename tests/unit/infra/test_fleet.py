@@ -8,7 +8,7 @@ import pytest
 from supervisor.options import ServerOptions  # type: ignore[import-untyped]
 
 from infra.native.fleet import REAL, chosen_engines, configuration, further_routers
-from infra.native.ports import free_ports
+from infra.native.ports import FREE_PORT_RANGE, free_ports
 from infra.native.system import CONFIGURATION, NativeSystem
 from tests.unit.infra.test_configuration import FIRST_TO_LAST
 
@@ -97,6 +97,15 @@ def test_further_routers_are_before_the_same_engines_on_ports_of_their_own() -> 
         assert f'PRISM_POLICY="{router.name}"' in section["environment"]
         assert f'PRISM_PORT="{router.port}"' in section["environment"]
     assert len({router.port for router in routers}) == 2
+
+
+def test_whoever_gets_a_free_port_gets_none_that_another_has_been_given() -> None:
+    taken = set(FREE_PORT_RANGE[100:])
+    for engine in chosen_engines([REAL] * 10, taken):
+        taken |= {engine.engine_port, engine.lens_port}
+    assert len(taken) == len(FREE_PORT_RANGE) - 100 + 20
+    routers = further_routers({f"r{number}": {} for number in range(10)}, taken)
+    assert not taken & {router.port for router in routers}
 
 
 def test_with_further_routers_alone_the_engines_are_the_usual_ones(tmp_path: Path) -> None:
