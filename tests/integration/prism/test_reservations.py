@@ -22,7 +22,7 @@ from services.prism.forecasts import FleetReader
 from services.prism.intake import Intake
 from services.prism.metrics import Metrics
 from services.prism.mirror import Mirror
-from services.prism.pending import NOTHING, Pending
+from services.prism.pending import NOTHING, Pending, interval_of
 from services.prism.policies import least_tokens
 from services.prism.prompt_size import Ask
 from services.prism.reservations import Reservations
@@ -31,13 +31,14 @@ from shared.engine_state import DUE_INTERVALS
 from shared.fleet_scripts import ANNOUNCE, CHANGED, MARK, RELEASE, RESERVE, announcement
 from shared.lifecycle import Readiness
 from shared.names import CHANGES_KEY, RESERVATION_LIFETIME_S, engine_key, forecast_key, reserved_key
+from shared.pacing import REFERENCE_TTFT_S
 from shared.slo import Slo
 from shared.standing import Standing
 from shared.wire import encode
 from tests.integration.prism.conftest import Announcer, Prism
 from tests.integration.prism.fake_engine import FakeEngine, answer_status, drop
 from tests.servers import Server, eventually
-from tests.unit.prism.builders import MODEL, pending, state
+from tests.unit.prism.builders import MODEL, by_due, state
 
 Engines = tuple[FakeEngine, FakeEngine]
 
@@ -97,6 +98,12 @@ async def announce(store: Any, *names: str, settled: tuple[str, ...] = (), **cha
     script = store.register_script(ANNOUNCE)
     for name in names:
         await script(args=announcement(state(name, **changes), settled))
+
+
+def pending(requests: int, tokens: int) -> Pending:
+    """On their way, without a target: due as lens reckons with those."""
+    interval = interval_of(REFERENCE_TTFT_S)
+    return Pending(by_due(requests, interval=interval), by_due(tokens, interval=interval))
 
 
 async def requests_held(store: Any, engine: str) -> int:
