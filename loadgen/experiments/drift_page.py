@@ -107,8 +107,14 @@ def figures(rows: Sequence[SeriesRow], timeline: Timeline) -> Mapping[str, str]:
     """SVG by name of file."""
     loads = by_load(rows)
     lines = [line for line in LINES if line.key in loads]
-    attainment = [Curves(f"{line.told} requests/s", _attainment(loads, line), (timeline.at_s,)) for line in lines]
-    errors = [Curves(f"{line.told} requests/s", _errors(loads[line.key][OURS]), (timeline.at_s,)) for line in lines]
+    attainment = [
+        Curves(f"{line.name}, {line.rate_per_s:g} requests/s", _attainment(loads, line), (timeline.at_s,))
+        for line in lines
+    ]
+    errors = [
+        Curves(f"{line.name}, {line.rate_per_s:g} requests/s", _errors(loads[line.key][OURS]), (timeline.at_s,))
+        for line in lines
+    ]
     at_label = "arrival, s"
     return {
         FIGURE: curves_figure(attainment, at_label, "attainment, %", ours=OURS, columns=COLUMNS, top=TOP_OF_SHARES),

@@ -191,4 +191,4 @@ def test_the_page_has_every_load_and_figure():
     assert f"({ERRORS_FIGURE})" in text
     assert set(drawn) == {FIGURE, ERRORS_FIGURE}
     assert f">{ANEW}</text>" in drawn[FIGURE]
-    assert DIES.told in drawn[ERRORS_FIGURE]
+    assert f">{DIES.name}, {DIES.rate_per_s:g} requests/s</text>" in drawn[ERRORS_FIGURE]
