@@ -101,7 +101,17 @@ def foresee(
         errors: of what was foreseen of each before, by which this is corrected; None: not at all.
     """
     engines = len(rows)
-    asked = _Asked(
+    asked = _asked_of(ask, slo, now_s)
+    if on_their_way is None:
+        on_their_way = np.zeros((engines, 2, DUE_INTERVALS))
+    cached = np.array(cached_tokens, np.float64) if cached_tokens else np.zeros(engines)
+    foreseen = np.empty((len(Foreseen._fields), engines))
+    _foresee_each(rows, on_their_way, asked, cached, _NO_ERRORS if errors is None else errors, foreseen)
+    return Foreseen(*foreseen)
+
+
+def _asked_of(ask: Ask, slo: Slo, now_s: float) -> _Asked:
+    return _Asked(
         prompt_tokens=float(max(ask.prompt_tokens, 1)),
         output_tokens=float(ask.output_tokens),
         room_tokens=float(ask.prompt_tokens)
@@ -112,12 +122,6 @@ def foresee(
         targets=Targets(*(math.inf if t is None else t for t in (slo.ttft_s, slo.tpot_s, slo.e2e_s))),
         now_s=now_s,
     )
-    if on_their_way is None:
-        on_their_way = np.zeros((engines, 2, DUE_INTERVALS))
-    cached = np.array(cached_tokens, np.float64) if cached_tokens else np.zeros(engines)
-    foreseen = np.empty((len(Foreseen._fields), engines))
-    _foresee_each(rows, on_their_way, asked, cached, _NO_ERRORS if errors is None else errors, foreseen)
-    return Foreseen(*foreseen)
 
 
 _NO_ERRORS = EngineErrors(*(np.empty(0) for _ in EngineErrors._fields))

@@ -9,10 +9,10 @@ import pytest
 from services.prism.dispatches import Load
 from services.prism.engine_row import rows_of
 from services.prism.fleet import EngineView
-from services.prism.foresee import foresee
+from services.prism.foresee import _asked_of, _own_pace_s, foresee
 from services.prism.prompt_size import Ask
 from shared.forecast import ModelHealth
-from shared.pacing import PACED_AT
+from shared.pacing import PACED_AT, pace_s
 from shared.slo import Slo
 from shared.steptime import Residuals
 from tests.step_models import step_model as law
@@ -288,3 +288,14 @@ def test_what_is_on_its_way_counts_as_what_waits() -> None:
     # Of those that wait an engine's speeds know more than of those that are on their way.
     assert counted == pytest.approx(shown, rel=0.02)
     assert seen(on_its_way).ttft_s < counted.ttft_s
+
+
+@pytest.mark.parametrize(
+    "slo",
+    [Slo(), Slo(tpot_s=0.1), Slo(e2e_s=20.0), Slo(e2e_s=20.0, tpot_s=0.03), Slo(e2e_s=20.0, tpot_s=0.3)],
+)
+@pytest.mark.parametrize("limit", [1, 101, 5000])
+@pytest.mark.parametrize("ttft_s", [0.3, 15.0, 25.0])
+def test_an_answer_is_foreseen_at_the_pace_that_lens_will_give_it(slo: Slo, limit: int, ttft_s: float) -> None:
+    ask = Ask(prompt_tokens=1000, output_tokens=100, most_output_tokens=limit)
+    assert _own_pace_s(_asked_of(ask, slo, 0.0), ttft_s, 0.0) == pytest.approx(pace_s(slo, ask.likely_tokens, ttft_s))
