@@ -52,7 +52,7 @@ def load_of(
     """
     prefills = [s for s in (*live, *waiting) if s.prefill_tokens_left]
     tokens_by_due, requests_by_due = _by_due(prefills, now_s)
-    paced = [s for s in live if not s.prefill_tokens_left and not s.missed_first]
+    paced = [s for s in live if not s.prefill_tokens_left and not s.is_lost]
     pace_s = min((s.pace_s for s in paced), default=math.inf)
     least_due_s = min((s.due_s for s in paced), default=0.0)
     return Load(
@@ -75,7 +75,7 @@ def load_of(
 def _by_due(prefills: Iterable[Sequence], now_s: float) -> tuple[tuple[int, ...], tuple[int, ...]]:
     tokens, requests = [0] * DUE_INTERVALS, [0] * DUE_INTERVALS
     for sequence in prefills:
-        if sequence.due_s > now_s and not sequence.missed_first:
+        if sequence.due_s > now_s and not sequence.is_lost:
             interval = bisect_left(DUE_EDGES_S, sequence.due_s - now_s)
             tokens[interval] += sequence.prefill_tokens_left
             requests[interval] += 1

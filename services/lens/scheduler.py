@@ -240,6 +240,8 @@ class Scheduler:
             self._cache.note_sent(sequence)
             self._shares.serve(sequence.tenant, num_tokens)
             sequence.relegated |= is_relegated
+        for sequence in [a.sequence for a in allotments if a.is_relegated and not a.is_prefill]:
+            sequence.give_up()
         if self._cache.has_forgotten or not all(prompt.sequence.prefill_tokens_left for prompt in prompts):
             self._cache.has_forgotten = False
             for sequence in self.waiting:

@@ -22,7 +22,7 @@ class Allotment(NamedTuple):
     num_tokens: int
     is_prefill: bool
     is_relegated: bool = False
-    """Whether it goes behind all that can be on time."""
+    """Whether it goes behind all that can be on time; an answer is given up with its first such token."""
 
 
 class Sequence:
@@ -98,8 +98,10 @@ class Sequence:
         """When the last step sent that carries it is foreseen to end."""
         self._first_token_s: float | None = None
         self.relegated = False
-        self.missed_first = False
-        """Whether its first token came, or is foreseen to come, later than was promised."""
+        self.given_up = False
+        """Whether its targets are not pursued any more, for others' sake."""
+        self.is_lost = False
+        """Whether it is given up, or its first token came, or is foreseen to come, later than was promised."""
 
     @property
     def most_cached_tokens(self) -> int:
@@ -155,9 +157,14 @@ class Sequence:
         """From its first token on, as foreseen or as it came, a sequence is paced."""
         slo, took_s = self.slo, first_token_s - self.arrival_s
         self._first_token_s = first_token_s
-        self.missed_first = any(target_s is not None and took_s > target_s for target_s in (slo.ttft_s, slo.e2e_s))
+        is_late = any(target_s is not None and took_s > target_s for target_s in (slo.ttft_s, slo.e2e_s))
+        self.is_lost = self.given_up or is_late
         self.pace_s = pace_s(slo, self._likely_tokens, took_s)
         self.due_s = first_token_s + self.draws * self.pace_s
+
+    def give_up(self) -> None:
+        """Pursue its targets no further."""
+        self.given_up = self.is_lost = self.relegated = True
 
     def _prefill_chunk(self, num_tokens: int) -> Chunk:
         first, joined_from = self.cached_tokens, self._joined_from
@@ -195,6 +202,6 @@ class Sequence:
         if self._first_token_s is not None and self.output_ids:
             self.due_s = self._first_token_s + self.draws * self.pace_s
         else:
-            self._first_token_s, self.due_s, self.missed_first = None, self.arrival_s + self.given_s, False
+            self._first_token_s, self.due_s, self.is_lost = None, self.arrival_s + self.given_s, self.given_up
         self.prefill_ids = (*self.prompt_ids, *self.output_ids)
         self.expect(None)

@@ -35,4 +35,4 @@ def who_pauses(short: Collection[Sequence], *, free_blocks: int) -> set[Sequence
 
 def _claim(sequence: Sequence) -> tuple[int, bool, float]:
     """The least has the best claim to what there is."""
-    return -sequence.priority, sequence.missed_first, sequence.due_s
+    return -sequence.priority, sequence.is_lost, sequence.due_s

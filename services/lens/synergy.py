@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from itertools import chain
 from operator import add, attrgetter
 from typing import Any, NamedTuple
 
 from services.lens.budget import prefill_budget_tokens
+from services.lens.giving_up import give_up_tightest
 from services.lens.plan import PlanLimits, Queue
 from services.lens.sequence import Allotment, Sequence
 from services.lens.triage import triage
@@ -31,15 +33,15 @@ EMPTY = StepShape(0, 0)
 Sequences = list[Sequence]
 _DUE_S, _PACE_S = attrgetter("due_s"), attrgetter("pace_s")
 _ARRIVAL_S, _RUNS_UNTIL_S = attrgetter("arrival_s"), attrgetter("runs_until_s")
-_CACHED_TOKENS, _MISSED_FIRST = attrgetter("cached_tokens"), attrgetter("missed_first")
+_CACHED_TOKENS, _IS_LOST = attrgetter("cached_tokens"), attrgetter("is_lost")
 _PRIORITY, _TENANT, _DRAWS = attrgetter("priority"), attrgetter("tenant"), attrgetter("draws")
 
 
 class Promise(NamedTuple):
     """What the answers that run demand of the next step."""
 
-    broken: Sequences
-    """That cannot keep their targets, whatever is done."""
+    kept: Sequences
+    """That can keep their targets."""
     limit_s: float
     """So long may the step take."""
     pace_s: float
@@ -70,6 +72,18 @@ def synergy(
         on_time, relegated = triage(
             fresh, starts_s=queue.starts_s, tokens_per_s=rate, served_tokens=queue.served_tokens
         )
+        if promise.kept and budget_tokens is None and any(s.due_s > queue.starts_s for s in relegated):
+            given_up = give_up_tightest(
+                promise.kept,
+                fresh,
+                kept=len(on_time),
+                tokens_per_s=step.prefill_tokens_per_s,
+                starts_s=queue.starts_s,
+                served_tokens=queue.served_tokens,
+            )
+            if given_up is not None:
+                promise = step.run_decodes(given_up.answers)
+                on_time, relegated = given_up.prompts
         if interrupted:
             on_time = sorted((*interrupted, *on_time), key=_PRIORITY, reverse=True)
         step.run_prefills(on_time, _turns(relegated, queue), promise.limit_s)
@@ -80,8 +94,8 @@ def _interrupted_and_fresh(prefills: Sequences) -> tuple[Sequences, Sequences]:
     """Answers that had begun in time and are recomputed, and all others."""
     if not any(map(_DRAWS, prefills)):
         return [], prefills
-    interrupted = [s for s in prefills if s.draws and not s.missed_first]
-    return interrupted, [s for s in prefills if not s.draws or s.missed_first]
+    interrupted = [s for s in prefills if s.draws and not s.is_lost]
+    return interrupted, [s for s in prefills if not s.draws or s.is_lost]
 
 
 def _turns(relegated: Sequences, queue: Queue) -> Iterator[Sequence]:
@@ -130,8 +144,12 @@ class _Step:
         self._joining: Sequence | None = None
         """One that waits, and has room already."""
 
-    def run_decodes(self) -> Promise:
-        """A token for every answer whose targets can be kept, and for others where that breaks none."""
+    def run_decodes(self, given_up: AbstractSet[Sequence] = frozenset()) -> Promise:
+        """A token for every answer whose targets can be kept, and for others where that breaks none.
+
+        Args:
+            given_up: from now on, for others' sake.
+        """
         starts_s, most = self._queue.starts_s, self._limits.max_step_tokens
         # As `can_decode` says; a call for each of hundreds would take as long as the rest.
         decodes = [s for s in self._queue.running if not s.prefill_tokens_left and s.draws < s.max_output_tokens]
@@ -139,17 +157,19 @@ class _Step:
             decodes = sorted(decodes, key=_RUNS_UNTIL_S)[:most]
         if not decodes:
             return Promise([], math.inf, math.inf)
-        promised = decodes
-        if any(map(_MISSED_FIRST, decodes)):
-            promised = [s for s in decodes if not s.missed_first] or decodes
-        self._decode(promised)
-        promise = _promise(promised, starts_s, self._shape_s)
-        if promise.broken or len(promised) < len(decodes):
-            kept = set(promised).difference(promise.broken)
-            if len(promised) < len(decodes):
+        pursued = decodes
+        if given_up or any(map(_IS_LOST, decodes)):
+            pursued = [s for s in decodes if not s.is_lost and s not in given_up]
+        self._decode(pursued or decodes)
+        promise = _promise(pursued or decodes, starts_s, self._shape_s, are_lost=not pursued)
+        if len(promise.kept) < len(decodes):
+            if 0 < len(pursued) < len(decodes):
                 self._decode(decodes)
-            if kept and self._shape_s > promise.limit_s:
+            if promise.kept and self._shape_s > promise.limit_s:
+                kept = set(promise.kept)
                 self._decode([s for s in decodes if s in kept or not self._may_rest(s)])
+        if given_up:
+            self.allotments = [a._replace(is_relegated=True) if a.sequence in given_up else a for a in self.allotments]
         return promise
 
     def _may_rest(self, sequence: Sequence) -> bool:
@@ -248,32 +268,33 @@ class _Step:
         return float(self._model.step_time_s(shape)) * self._caution
 
 
-def _promise(decodes: Sequences, starts_s: float, decode_s: float) -> Promise:
+def _promise(decodes: Sequences, starts_s: float, decode_s: float, *, are_lost: bool) -> Promise:
     """Of at least one answer; `decode_s` is what a step of nothing else takes."""
     ends_s = starts_s + decode_s
     pace_s = min(map(_PACE_S, decodes))
     # However soon somebody was promised a token, no step is shorter than one that does nothing else.
     cap_s = MOST_GAP_PACES * max(pace_s, decode_s)
-    if decodes[0].missed_first:  # then all have, and nothing is left to be kept
-        return Promise(decodes, cap_s, cap_s)
+    if are_lost:
+        return Promise([], cap_s, cap_s)
     limit_s = cap_s
     on_time = [s for s in decodes if s.due_s >= ends_s]
     if on_time:
         limit_s = min(limit_s, _nobody_late_s(on_time, decode_s) - starts_s)
     if len(on_time) == len(decodes):
-        return Promise([], limit_s, pace_s)
+        return Promise(decodes, limit_s, pace_s)
     behind = [s for s in decodes if s.due_s < ends_s]
     # Lost is who is behind by more than it can catch up with in steps that do nothing else.
-    lost = [s for s in behind if ends_s - s.due_s > (s.max_output_tokens - s.draws) * (s.pace_s - decode_s)]
+    lost = {s for s in behind if ends_s - s.due_s > (s.max_output_tokens - s.draws) * (s.pace_s - decode_s)}
+    kept = decodes
     if lost:
-        broken = set(lost)
-        behind = [s for s in behind if s not in broken]
-        pace_s = min(map(_PACE_S, (*on_time, *behind)), default=cap_s)
+        behind = [s for s in behind if s not in lost]
+        kept = [*on_time, *behind]
+        pace_s = min(map(_PACE_S, kept), default=cap_s)
     for sequence in behind:
         least_s = CATCH_UP * sequence.pace_s
         if limit_s > least_s:
             limit_s = max(min(limit_s, _nobody_late_s((sequence,), decode_s) - starts_s), least_s)
-    return Promise(lost, limit_s, pace_s)
+    return Promise(kept, limit_s, pace_s)
 
 
 def _nobody_late_s(answers: Collection[Sequence], decode_s: float) -> float:

@@ -51,14 +51,14 @@ def test_what_is_left_of_an_e2e_target_paces_the_answer():
 )
 def test_only_a_promise_can_be_missed(slo, missed):
     late = answering(slo) if slo.tpot_s is None else answering(slo, came_s=2 * REFERENCE_TTFT_S)
-    assert late.missed_first is missed
+    assert late.is_lost is missed
 
 
 def test_recomputed_without_a_token_it_is_due_as_at_first():
     lost = in_engine(sequence(4, slo=Slo(ttft_s=0.5)), 4, 1.0)
-    assert lost.missed_first
+    assert lost.is_lost
     lost.recompute(engine_failed=True)
-    assert (lost.due_s, lost.missed_first) == (0.5, False)
+    assert (lost.due_s, lost.is_lost) == (0.5, False)
 
 
 def test_recomputed_with_tokens_it_is_due_where_it_stopped():
@@ -66,3 +66,14 @@ def test_recomputed_with_tokens_it_is_due_where_it_stopped():
     lost.advance(1, 1.02)
     lost.recompute(engine_failed=True)
     assert lost.due_s == pytest.approx(1.0 + PACED_AT * 0.1)
+
+
+def test_what_is_given_up_is_lost_for_good():
+    given_up = answering(Slo(ttft_s=2.0, tpot_s=0.1))
+    given_up.give_up()
+    given_up.advance(1, 1.02)
+    given_up.recompute(engine_failed=False)
+    given_up.advance(len(given_up.prefill_ids), 1.5)
+    given_up.accept(1, 1.5)
+    assert given_up.is_lost
+    assert given_up.relegated

@@ -50,5 +50,5 @@ def test_those_due_last_pause_while_there_are_too_few_blocks(free_blocks):
 
 def test_an_answer_that_came_too_late_leaves_before_one_that_keeps_its_promise():
     late, kept = due(1), due(9)
-    late.missed_first = True
+    late.is_lost = True
     assert leaving([late, kept], [kept]) == [late]

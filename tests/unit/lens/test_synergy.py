@@ -177,7 +177,7 @@ def test_nobody_joins_before_a_forgotten_prompt_that_has_no_room_yet():
 def test_a_stream_that_missed_its_target_and_is_recomputed_is_let_in_before_prompts_after_a_few_seconds():
     stalled = answering(first_token_s=0.1)
     stalled.accept(1, 10.0)
-    assert stalled.missed_first
+    assert stalled.is_lost
     stalled.recompute(engine_failed=False)
     stalled.runs_until_s = 10.0
     fresh = waiting(900, arrival_s=16.0)
@@ -194,3 +194,25 @@ def test_of_those_that_cannot_be_on_time_who_has_begun_to_answer_goes_first():
     allotments = synergy(Queue([], [earlier, begun], ROOM, 11.0, 11.0), EXACT, LIMITS)
     assert allotments[0].sequence is begun
     assert allotments[0].is_relegated
+
+
+def test_an_answer_whose_pace_keeps_many_prompts_waiting_is_given_up_and_its_steps_grow():
+    tight = answering(slo=Slo(ttft_s=1.0, tpot_s=0.02 / PACED_AT))
+    usual, prompts = answering(), [waiting(100) for _ in range(8)]
+    queue = Queue([tight, usual], prompts, ROOM, 0.0, 0.0)
+    allotments = synergy(queue, EXACT, LIMITS)
+    assert allotments[:2] == (Allotment(tight, 1, is_prefill=False, is_relegated=True), usual.decode)
+    assert (
+        sum(allotment.num_tokens for allotment in allotments) == 40 + LIMITS.least_prefill_tokens
+    )  # 50 ms, and the floor of the relegated
+
+    kept = synergy(queue._replace(waiting=prompts[:3]), EXACT, LIMITS)
+    assert kept[:2] == (tight.decode, usual.decode)
+    assert sum(allotment.num_tokens for allotment in kept) == 10
+
+
+def test_what_is_given_up_stays_so_and_does_not_bind_steps_that_others_are_in():
+    given_up, usual = answering(slo=Slo(ttft_s=1.0, tpot_s=0.02 / PACED_AT)), answering()
+    given_up.give_up()
+    prompt = waiting(100)
+    assert plan([given_up, usual], [prompt]) == [(given_up, 1), (usual, 1), (prompt, 38)]
