@@ -8,6 +8,8 @@ DUE_EDGES_S = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Bounds of the intervals by which prompts are told apart: due, or wanted, within the first, between two, beyond the last."""
 DUE_INTERVALS = len(DUE_EDGES_S) + 1
 
+RESERVED_OUTPUT_TOKENS = 128
+"""Of its answer a request has room for when it joins an engine; for the rest it takes blocks as it comes to them."""
 MOST_PREFIX_CHANGES = 64
 """That a state tells of; a reader that has missed more reads the whole set (`names.prefixes_key`)."""
 MOST_LATENESS_AGE_S = 1.5

@@ -6,13 +6,11 @@ from typing import NamedTuple
 import msgspec
 
 from services.lens.prefixes import Prefix
+from shared.engine_state import RESERVED_OUTPUT_TOKENS
 from shared.pacing import first_due_s, likely_tokens, pace_s
 from shared.slo import Slo
 from shared.step import NO_SLOT, Chunk, Sampling
 from shared.telemetry import Outcome
-
-RESERVED_OUTPUT_TOKENS = 128
-"""Of its answer a sequence has room for when it joins; for the rest it takes blocks as it comes to them."""
 
 
 class Allotment(NamedTuple):

@@ -22,12 +22,9 @@ from services.prism.engine_row import Array, Rows
 from services.prism.pace import Pace, joint_rate, least_prefill_s, pace_of, per_token_s, within
 from services.prism.prompt_size import Ask
 from services.prism.speeds import REFERENCE_PROMPT_TOKENS
-from shared.engine_state import DUE_INTERVALS
+from shared.engine_state import DUE_INTERVALS, RESERVED_OUTPUT_TOKENS
 from shared.pacing import PACED_AT, REFERENCE_TPOT_S, first_due_s
 from shared.slo import Slo
-
-RESERVED_OUTPUT_TOKENS = 128
-"""As lens has it: the room for its answer that a request needs before it can begin."""
 
 FRESH_FORECAST_S = 5.0
 OLD_FORECAST_S = 60.0

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -20,6 +21,7 @@ from shared.forecast import Forecast
 from shared.names import ENGINE_KEY_LIFETIME_S, engine_key, forecast_key
 from shared.wire import encode
 from tests.integration.prism.fake_engine import FakeEngine
+from tests.integration.prism.replicas import Replica
 from tests.servers import Server, eventually, free_port, redis_server
 from tests.unit.prism.builders import MODEL
 
@@ -182,3 +184,18 @@ async def two_engines(announcer: Announcer, fast: FakeEngine, slow: FakeEngine) 
         await announcer.announce(engine)
         await announcer.forecast(engine.forecast(base_ms=base_ms))
     return fast, slow
+
+
+@pytest.fixture
+async def replicas(redis_process: Server) -> AsyncIterator[list[Replica]]:
+    started = [Replica(redis_process.url, f"r{number}") for number in range(4)]
+    yield started
+    for replica in started:
+        replica.close()
+
+
+@pytest.fixture
+async def store(redis_process: Server) -> AsyncIterator[Any]:
+    client: Any = redis.asyncio.from_url(redis_process.url)
+    yield client
+    await client.aclose()
