@@ -14,6 +14,7 @@ from loadgen.experiments.ablation_loads import (
     CONTENDERS,
     DELAY_S,
     ENGINES,
+    IN_TIME_LONGER,
     LINES,
     NEITHER,
     OVER,
@@ -42,7 +43,7 @@ from loadgen.workload import Request
 from services.engine.profile import load_profile
 from shared.slo import Slo
 
-ARRIVING_S = {Extent.SMOKE: 0.5, Extent.QUICK: 30.0, Extent.FULL: 30.0}
+ARRIVING_S = {Extent.SMOKE: 0.5, Extent.QUICK: 16.0, Extent.FULL: 30.0}
 SMOKED = (struggling(WORKLOADS[1]), at_capacity(WORKLOADS[1], OVER), ended_in_time(PUBLISHED[3]))
 STRUGGLING = 0.4
 """Of the requests, where neither layer is to be seen failing, but not having failed altogether."""
@@ -112,7 +113,8 @@ def _cell(line: Line, system: System, load: Load) -> Cell:
 
 
 def _draw(load: Load, line: Line, seed: int) -> Sequence[Request]:
-    count = requests_within(load.arriving_s, line.rate_per_s)
+    arriving_s = load.arriving_s * (IN_TIME_LONGER if line.e2e_s is not None else 1.0)
+    count = requests_within(arriving_s, line.rate_per_s)
     requests = draw_workload(load.traces, line.asks, line.rate_per_s, count, seed)
     if line.e2e_s is None:
         return requests
