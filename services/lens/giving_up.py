@@ -36,7 +36,7 @@ def give_up_tightest(
     starts_s: float,
     served_tokens: Mapping[str, float],
 ) -> GivenUp | None:
-    """The answers without which more prompts more would be on time than these answers are; None where there are none.
+    """The tightest answers, as many as gain most, that keep more prompts from being on time than they are themselves; None where none do.
 
     Args:
         answers: whose targets can still be kept; at least one.
