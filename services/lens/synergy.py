@@ -68,7 +68,7 @@ def synergy(
         prefills += queue.waiting
     if prefills and len(step.allotments) < limits.max_step_tokens:
         rate = step.prefill_tokens_per_s(promise.pace_s)
-        interrupted, fresh = _interrupted_and_fresh(prefills)
+        interrupted, fresh, lost = _by_standing(prefills)
         on_time, relegated = triage(
             fresh, starts_s=queue.starts_s, tokens_per_s=rate, served_tokens=queue.served_tokens
         )
@@ -86,16 +86,17 @@ def synergy(
                 on_time, relegated = given_up.prompts
         if interrupted:
             on_time = sorted((*interrupted, *on_time), key=_PRIORITY, reverse=True)
-        step.run_prefills(on_time, _turns(relegated, queue), promise.limit_s)
+        step.run_prefills(on_time, _turns([*lost, *relegated], queue), promise.limit_s)
     return tuple(step.allotments)
 
 
-def _interrupted_and_fresh(prefills: Sequences) -> tuple[Sequences, Sequences]:
-    """Answers that had begun in time and are recomputed, and all others."""
-    if not any(map(_DRAWS, prefills)):
-        return [], prefills
+def _by_standing(prefills: Sequences) -> tuple[Sequences, Sequences, Sequences]:
+    """Answers that had begun in time and are recomputed; prompts; and answers recomputed whose targets nothing can keep any more."""
+    if not any(map(_DRAWS, prefills)) and not any(map(_IS_LOST, prefills)):
+        return [], prefills, []
     interrupted = [s for s in prefills if s.draws and not s.is_lost]
-    return interrupted, [s for s in prefills if not s.draws or s.is_lost]
+    fresh = [s for s in prefills if not s.draws and not s.is_lost]
+    return interrupted, fresh, [s for s in prefills if s.is_lost]
 
 
 def _turns(relegated: Sequences, queue: Queue) -> Iterator[Sequence]:

@@ -216,3 +216,15 @@ def test_what_is_given_up_stays_so_and_does_not_bind_steps_that_others_are_in():
     given_up.give_up()
     prompt = waiting(100)
     assert plan([given_up, usual], [prompt]) == [(given_up, 1), (usual, 1), (prompt, 38)]
+
+
+def test_a_given_up_answer_that_has_to_be_recomputed_goes_behind_prompts_that_can_be_on_time():
+    given_up = answering(first_token_s=0.1)
+    given_up.give_up()
+    given_up.accept(1, 0.1)
+    given_up.recompute(engine_failed=False)
+    earlier_due, prompt = given_up.due_s, waiting(50)
+    assert earlier_due < prompt.due_s
+    first, second = synergy(Queue([], [given_up, prompt], ROOM, 0.0, 0.0), EXACT, LIMITS)
+    assert (first.sequence, first.is_relegated) == (prompt, False)
+    assert (second.sequence, second.is_relegated) == (given_up, True)
