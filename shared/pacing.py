@@ -14,8 +14,10 @@ REFERENCE_TPOT_S = 0.2
 """Stand for targets that a request lacks, so that it is served in its turn; lax beside what interactive use promises."""
 PACED_AT = 0.98
 """Of its TPOT target: what a step takes longer than foreseen would else make an answer miss by a hair that has no credit left."""
-USUAL_TPOT_S = 0.05
-"""The pace that an answer with an E2E target is reckoned to come at, if its TPOT target is no tighter."""
+USUAL_TPOT_S = 0.08
+"""The pace that an answer with an E2E target is reckoned to come at, if its TPOT target is no tighter. Steps of this length spend most of
+their time on prompts where reading the weights of a large model takes a third of it; first tokens that were due later would leave answers
+a tighter pace, and so prompts less of every step."""
 LEAST_FIRST_SHARE = 0.2
 """Of an E2E target may in any case go before the first token, however long the answer."""
 LIKELY_OUTPUT_TOKENS = 512

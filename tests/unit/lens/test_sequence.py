@@ -3,7 +3,7 @@
 import pytest
 
 from services.lens.sequence import Sequence
-from shared.pacing import PACED_AT, REFERENCE_TPOT_S, REFERENCE_TTFT_S
+from shared.pacing import PACED_AT, REFERENCE_TPOT_S, REFERENCE_TTFT_S, USUAL_TPOT_S
 from shared.slo import Slo
 from tests.unit.lens.builders import NO_TARGETS, in_engine, sequence
 
@@ -25,8 +25,8 @@ def test_without_targets_there_are_lax_ones():
 
 
 def test_an_e2e_target_leaves_time_for_the_answer():
-    assert sequence(max_output_tokens=41, slo=Slo(e2e_s=4.0)).due_s == pytest.approx(2.0)
-    assert sequence(max_output_tokens=41, slo=Slo(ttft_s=1.0, e2e_s=4.0)).due_s == 1.0
+    assert sequence(max_output_tokens=41, slo=Slo(e2e_s=6.0)).due_s == pytest.approx(6.0 - 40 * USUAL_TPOT_S)
+    assert sequence(max_output_tokens=41, slo=Slo(ttft_s=1.0, e2e_s=6.0)).due_s == 1.0
 
 
 def test_from_the_first_token_on_each_next_is_due_a_little_less_than_a_target_later():

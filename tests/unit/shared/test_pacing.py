@@ -43,10 +43,9 @@ def test_of_an_e2e_target_the_longer_answer_leaves_less_before_its_first_token()
 def test_beside_an_e2e_target_the_others_hold_too():
     assert first_due_s(Slo(ttft_s=1.0, e2e_s=20.0), 101) == 1.0
     assert first_due_s(Slo(tpot_s=0.02, e2e_s=20.0), 101) == pytest.approx(18.0)
-    assert first_due_s(Slo(tpot_s=0.2, e2e_s=20.0), 101) == pytest.approx(
-        15.0
-    )  # it will be paced faster than it need be
-    assert pace_s(Slo(tpot_s=0.2, e2e_s=20.0), 101, 15.0) == pytest.approx(PACED_AT * 0.05)
+    lax = Slo(tpot_s=0.2, e2e_s=20.0)  # it will be paced faster than it need be
+    assert first_due_s(lax, 101) == pytest.approx(20.0 - 100 * USUAL_TPOT_S)
+    assert pace_s(lax, 101, 20.0 - 100 * USUAL_TPOT_S) == pytest.approx(PACED_AT * USUAL_TPOT_S)
     assert pace_s(Slo(tpot_s=0.02, e2e_s=20.0), 101, 1.0) == pytest.approx(PACED_AT * 0.02)
 
 
