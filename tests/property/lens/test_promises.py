@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.lens.plan import PlanLimits
+from services.lens.promise import MOST_GAP_PACES
 from services.lens.scheduler import STEPS_AHEAD, Scheduler
 from services.lens.sequence import Sequence as Generation
-from services.lens.synergy import MOST_GAP_PACES
 from shared.slo import Slo
 from shared.step import NO_TOKEN, StepPlan, StepResult
 from shared.steptime import StepModel

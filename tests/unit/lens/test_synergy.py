@@ -3,8 +3,9 @@
 import pytest
 
 from services.lens.plan import PlanLimits, Queue, Room
+from services.lens.promise import MOST_GAP_PACES
 from services.lens.sequence import Allotment, Sequence
-from services.lens.synergy import MOST_GAP_PACES, synergy
+from services.lens.synergy import synergy
 from shared.pacing import PACED_AT
 from shared.slo import Slo
 from shared.steptime import Residuals, StepModel
