@@ -2,11 +2,16 @@
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CREDENTIALS_KEY = "SYNERGY_CREDENTIALS"
+"""Names a folder with a file a key, by its name in small letters (`redis_url`): for what the environment should not show. What the
+environment has goes before it."""
 
 
 class InvalidSettings(SystemExit):
@@ -36,8 +41,11 @@ def load(settings: type[SettingsType]) -> SettingsType:
     Raises:
         InvalidSettings: a key is missing, or its value cannot be used.
     """
+    folder = os.environ.get(CREDENTIALS_KEY) or None
+    if folder is not None and not Path(folder).is_dir():
+        raise InvalidSettings({CREDENTIALS_KEY: f"no such folder: {folder}"})
     try:
-        return settings()
+        return settings(_secrets_dir=folder)  # type: ignore[call-arg]  # of BaseSettings, which has fields only
     except ValidationError as error:
         problems = {}
         for detail in error.errors(include_url=False):

@@ -46,3 +46,34 @@ def test_an_address_of_another_kind_is_refused_by_key(monkeypatch, url):
     with pytest.raises(InvalidSettings) as error:
         load(Example)
     assert error.value.problems.keys() == {"REDIS_URL"}
+
+
+@pytest.fixture
+def credentials(tmp_path, monkeypatch):
+    monkeypatch.setenv("SYNERGY_CREDENTIALS", str(tmp_path))
+    return tmp_path
+
+
+def test_a_folder_may_hold_what_the_environment_should_not_show(credentials):
+    (credentials / "redis_url").write_text("redis://user:secret@host\n")
+    assert load(Example).redis_url == "redis://user:secret@host"
+
+
+def test_what_the_environment_says_goes_before_what_the_folder_holds(credentials, monkeypatch):
+    (credentials / "redis_url").write_text("redis://user:secret@host")
+    monkeypatch.setenv("REDIS_URL", "redis://other")
+    assert load(Example).redis_url == "redis://other"
+
+
+def test_an_error_in_the_folder_names_its_key_and_does_not_show_it(credentials):
+    (credentials / "redis_url").write_text("http://user:secret@host")
+    with pytest.raises(InvalidSettings) as error:
+        load(Example)
+    assert error.value.problems.keys() == {"REDIS_URL"}
+    assert "secret" not in str(error.value)
+
+
+def test_a_folder_that_is_not_there_is_told(credentials, monkeypatch):
+    monkeypatch.setenv("SYNERGY_CREDENTIALS", str(credentials / "none"))
+    with pytest.raises(InvalidSettings, match="SYNERGY_CREDENTIALS: no such folder"):
+        load(Example)
