@@ -3,9 +3,12 @@
 A function that is compiled is called with numbers, arrays and tuples of them, and calls only functions that are compiled too.
 """
 
+import atexit
+import contextlib
 import hashlib
 import os
 import shutil
+import tempfile
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,22 +42,32 @@ def _sources_digest() -> str:
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
 
 
-def _make_place() -> bool:
-    """Make the folder for what is compiled of these sources, in place of those of earlier ones; whether there is one to write to."""
-    base = Path(numba.config.CACHE_DIR or _HERE / "__pycache__")  # type: ignore[attr-defined]  # its settings are made as it starts
+def _place(base: Path, copies: Callable[[], str] = tempfile.mkdtemp) -> Path:
+    """The folder for what is compiled of these sources, in place of those of earlier ones.
+
+    Numba reads nothing from where it cannot write, as in a container whose files are read-only: what was compiled when its image was made
+    is copied.
+
+    Args:
+        base: where what is compiled is kept.
+        copies: makes a folder that nobody else can write to.
+    """
     place = base / f"compiled-{_sources_digest()}"
-    numba.config.CACHE_DIR = str(place)  # type: ignore[attr-defined]
-    try:
+    with contextlib.suppress(OSError):
         if not place.exists():
             for earlier in base.glob("compiled-*"):
                 shutil.rmtree(earlier, ignore_errors=True)
             place.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(place, os.W_OK)
+        if not os.access(place, os.W_OK):
+            copy = copies()
+            atexit.register(shutil.rmtree, copy, ignore_errors=True)
+            return Path(shutil.copytree(place, copy, dirs_exist_ok=True))
+    return place
 
 
-_IS_KEPT = _make_place()
+numba.config.CACHE_DIR = str(  # type: ignore[attr-defined]  # its settings are made as it starts
+    _place(Path(numba.config.CACHE_DIR or _HERE / "__pycache__"))  # type: ignore[attr-defined]
+)
 
 
 @overload(bisect_left)
