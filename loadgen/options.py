@@ -15,12 +15,18 @@ from loadgen.workload import MIX
 REQUESTS = 60
 API_KEY = "OPENAI_API_KEY"
 TIME_SCALE = "TIME_SCALE"
+URL = "LOADGEN_URL"
 
 
 def add_load_options(parser: argparse.ArgumentParser) -> None:
     """Options of every command that sends load."""
     server = parser.add_argument_group("the system under load, any that speaks the OpenAI API")
-    server.add_argument("--url", type=_url, default="http://127.0.0.1:8000", help="with or without /v1 (%(default)s)")
+    server.add_argument(
+        "--url",
+        type=_url,
+        default=os.environ.get(URL, "http://127.0.0.1:8000"),
+        help=f"with or without /v1; by default ${URL} or http://127.0.0.1:8000",
+    )
     server.add_argument("--model", help="by default the first that it serves")
     server.add_argument("--completions", action="store_true", help="use /v1/completions, not /v1/chat/completions")
     server.add_argument(

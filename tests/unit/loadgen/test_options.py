@@ -23,6 +23,12 @@ def test_unless_told_otherwise_sixty_prompts_arrive_one_a_second():
     assert (settings.trace, settings.ignore_eos, settings.time_scale) == (None, False, 1.0)
 
 
+def test_the_environment_may_name_the_system(monkeypatch):
+    monkeypatch.setenv("LOADGEN_URL", "http://front:8000/v1/")
+    assert parsed().url == "http://front:8000"
+    assert parsed("--url", "http://other:8000").url == "http://other:8000"
+
+
 def test_a_replay_is_the_whole_trace_at_its_own_rate():
     settings = told("--arrivals", "trace", "--trace", "some/conv.csv")
     assert (settings.requests, settings.rate_per_s, settings.sample) == (None, None, Sample.FIRST)
