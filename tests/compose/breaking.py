@@ -1,0 +1,35 @@
+"""Something breaks, or is changed, under load: what requests met, how soon all was well, and the line of the table."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from tests.compose.load import End, Fault, Load, fault_row, load, until_well
+from tests.compose.system import ComposeSystem
+
+RECOVERED_WITHIN_S = 15.0
+SCALED_WITHIN_S = 60.0
+AWAY_S = 6.0
+"""For so long is somebody paused, or cut off: twice as long as an engine's key lives."""
+
+Break = Callable[[ComposeSystem], Awaitable[None]]
+
+
+async def broken(
+    system: ComposeSystem, chaos: list[Fault], fault: str, act: Break, *, mended: Break | None = None
+) -> Load:
+    """What load met while something broke; recovery counts from when it broke, or from when it was mended."""
+    async with load(system.url) as running:
+        await until_well(running, time.monotonic(), SCALED_WITHIN_S)
+        since_s = time.monotonic()
+        await act(system)
+        if mended is not None:
+            await asyncio.sleep(AWAY_S)
+            since_s = time.monotonic()
+            await mended(system)
+        recovery_s = await until_well(running, since_s, 3 * RECOVERED_WITHIN_S)
+    chaos.append(fault_row(fault, running, recovery_s))
+    assert recovery_s <= RECOVERED_WITHIN_S
+    assert End.HUNG not in {ended.end for ended in running.ended}
+    await asyncio.to_thread(system.well)
+    return running

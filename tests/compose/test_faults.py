@@ -1,0 +1,52 @@
+"""Whatever breaks under load, each request ends once, and all is well within 15 s."""
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.compose.breaking import broken
+from tests.compose.load import End, Fault
+from tests.compose.system import ComposeSystem
+
+
+@pytest.mark.parametrize(
+    "service", ["engine-h100", "lens-h100", "forecaster", "nats", "redis", "prism", "front", "prometheus"]
+)
+async def test_who_is_killed_under_load_comes_back_and_takes_nothing_along_but_what_it_had_begun(
+    system: ComposeSystem, chaos: list[Fault], service: str
+) -> None:
+    async def kill(system: ComposeSystem) -> None:
+        await asyncio.to_thread(system.kill, service)
+
+    running = await broken(system, chaos, f"{service} killed", kill)
+    if service in ("forecaster", "nats", "redis", "prometheus"):
+        assert {ended.end for ended in running.ended} == {End.ANSWERED}
+
+
+async def test_an_engine_that_stands_still_is_passed_over_and_taken_back(
+    system: ComposeSystem, chaos: list[Fault]
+) -> None:
+    async def stop(system: ComposeSystem) -> None:
+        await asyncio.to_thread(system.send, "engine-h100", signal.SIGSTOP)
+
+    async def go_on(system: ComposeSystem) -> None:
+        await asyncio.to_thread(system.send, "engine-h100", signal.SIGCONT)
+
+    await broken(system, chaos, "engine-h100 stands still", stop, mended=go_on)
+
+
+@pytest.mark.parametrize(
+    ("service", "other"), [("lens-h100", "nats"), ("lens-h100", "redis"), ("prism", "redis"), ("forecaster", "redis")]
+)
+async def test_who_is_cut_off_serves_on_or_is_passed_over(
+    system: ComposeSystem, chaos: list[Fault], service: str, other: str
+) -> None:
+    async def cut(system: ComposeSystem) -> None:
+        await asyncio.to_thread(system.cut, service, other)
+
+    async def mend(system: ComposeSystem) -> None:
+        await asyncio.to_thread(system.mend, service, other)
+
+    running = await broken(system, chaos, f"{service} cut off from {other}", cut, mended=mend)
+    assert {ended.end for ended in running.ended} == {End.ANSWERED}
