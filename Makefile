@@ -96,7 +96,7 @@ test: lint ## everything that must hold: lint, types, import rules, all tests
 
 # The plug-in, or the program that was there before it.
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
-OURS := prepare engine-h100 lens-h100 forecaster prism loadgen
+OURS := prepare engine-h100 engine-a6000 lens-h100 lens-a6000 forecaster prism loadgen
 
 images: ## build the project's images; BASE_IMAGE=… in place of python:3.11-slim-bookworm
 	$(if $(BASE_IMAGE),BASE_IMAGE=$(BASE_IMAGE)) $(COMPOSE) build $(OURS)
@@ -109,13 +109,14 @@ debian-images: ## build all images, the servers' too, of Debian's and Python's p
 	done
 	set -a && . infra/images/debian/images.env && $(COMPOSE) build $(OURS)
 
-test-compose: setup ## the system in containers, of Debian's packages, under every fault; as root, or with a Docker daemon
+test-compose: setup ## the system in containers, of Debian's packages, under every fault; as root
 	infra/images/debian/docker.sh
 	$(MAKE) debian-images
 	set -a && . infra/images/debian/images.env && $(BIN)/python -m pytest tests/compose --ignore tests/compose/soak
 
-soak: setup ## the same images at half load for SOAK_MINUTES (30): memory and descriptors must not grow
+soak: setup ## the same at half load for SOAK_MINUTES (30): memory and descriptors must not grow
 	infra/images/debian/docker.sh
+	$(MAKE) debian-images
 	set -a && . infra/images/debian/images.env && $(BIN)/python -m pytest tests/compose/soak --timeout 0
 
 test-fast: setup ## unit, property and contract tests

@@ -4,6 +4,9 @@ TELEMETRY_STREAM = "SYNERGY_TELEMETRY"
 TELEMETRY_SUBJECTS = "synergy.v1.telemetry.*"
 """As lens publishes; the stream stores each message under its partition, `synergy.v1.telemetry.<partition>.<engine>`."""
 
+LENS_INBOX, FORECASTER_INBOX = b"_INBOX_lens", b"_INBOX_forecaster"
+"""What answers of the broker come to: one a service, so that neither may hear what is for the other."""
+
 ENGINES_KEY = "synergy:v1:engines"
 """A set of the names of engines that have announced themselves and not left; only those with an engine key are in the pool."""
 

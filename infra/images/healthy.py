@@ -5,12 +5,14 @@ import urllib.error
 import urllib.request
 
 TIMEOUT_S = 2.0
+DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Docker may put a proxy into every container's environment."""
 
 
 def main(url: str) -> int:
     """0 or 1; says why it is 1."""
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S):  # noqa: S310 - the address is the compose file's
+        with DIRECTLY.open(url, timeout=TIMEOUT_S):
             return 0
     except urllib.error.HTTPError as error:
         print(f"{error.code}: {error.read(1000).decode(errors='replace')}")

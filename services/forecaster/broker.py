@@ -25,7 +25,7 @@ from services.forecaster.engine_model import Position
 from services.forecaster.follower import HEARTBEAT_S, REQUEST_S
 from services.forecaster.partitions import partition_of
 from shared.lifecycle import Readiness
-from shared.names import TELEMETRY_STREAM, TELEMETRY_SUBJECTS, partition_subjects
+from shared.names import FORECASTER_INBOX, TELEMETRY_STREAM, TELEMETRY_SUBJECTS, partition_subjects
 
 NATS_TROUBLE = (nats.errors.Error, TimeoutError, OSError)
 RETRY_S = 0.5
@@ -79,6 +79,7 @@ async def connected(nats_url: str, readiness: Readiness, returned: Callable[[], 
         try:
             await connection.connect(
                 nats_url,
+                inbox_prefix=FORECASTER_INBOX,
                 error_cb=note_error,
                 disconnected_cb=note_loss,
                 reconnected_cb=note_return,

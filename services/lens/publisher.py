@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from shared.lifecycle import Readiness
-from shared.names import TELEMETRY_STREAM, telemetry_subject
+from shared.names import LENS_INBOX, TELEMETRY_STREAM, telemetry_subject
 from shared.telemetry import Report, Telemetry
 from shared.wire import encode
 
@@ -111,6 +111,7 @@ async def _connected(nats_url: str, readiness: Readiness) -> AsyncIterator[JetSt
         try:
             await connection.connect(
                 nats_url,
+                inbox_prefix=LENS_INBOX,
                 error_cb=note_error,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=RECONNECT_S,

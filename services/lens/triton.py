@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 OPEN_TIMEOUT_S = 10.0
 LATE_S = 1.0
+DIRECTLY = [("grpc.enable_http_proxy", 0)]
+"""An engine is never behind a proxy, whatever the environment names for other ends."""
 RELOAD_TIMEOUT_S = 60.0
 UNLOAD_POLL_S = 0.05
 
@@ -127,7 +129,7 @@ async def open_session(address: str) -> AsyncIterator[TritonSession]:
     Raises:
         EngineLost: the server is away, or its model does not come back.
     """
-    async with triton_aio.InferenceServerClient(address) as client:
+    async with triton_aio.InferenceServerClient(address, channel_args=DIRECTLY) as client:
         try:
             model = await _find_model(client)
             session = TritonSession(client, model)

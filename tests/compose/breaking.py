@@ -3,10 +3,13 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
-from tests.compose.load import End, Fault, Load, fault_row, load, until_well
+from tests.compose.load import End, Fault, Load, fault_row, load, several, until_well
 from tests.compose.system import ComposeSystem
+from tests.servers import eventually_sync
 
+ENGINES = ("h100", "a6000")
 RECOVERED_WITHIN_S = 15.0
 SCALED_WITHIN_S = 60.0
 AWAY_S = 6.0
@@ -32,4 +35,23 @@ async def broken(
     assert recovery_s <= RECOVERED_WITHIN_S
     assert End.HUNG not in {ended.end for ended in running.ended}
     await asyncio.to_thread(system.well)
+    for engine in ENGINES:  # both serve again, and are learned: the other's answers alone would do for all above
+        await asyncio.to_thread(eventually_sync, partial(_serves, system, engine), RECOVERED_WITHIN_S)
+        await asyncio.to_thread(wait_for_more, partial(_learned, system, engine))
     return running
+
+
+def wait_for_more(counted: Callable[[], float]) -> None:
+    """Until it counts more than now."""
+    before = counted()
+    eventually_sync(lambda: counted() > before, RECOVERED_WITHIN_S)
+
+
+def _serves(system: ComposeSystem, engine: str) -> bool:
+    """Whether one of a few requests at once is answered by this engine."""
+    return engine in {served_by for served_by in several(system.url) if served_by is not None}
+
+
+def _learned(system: ComposeSystem, engine: str) -> int:
+    _serves(system, engine)
+    return system.steps_learned(engine)

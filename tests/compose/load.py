@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -136,6 +136,24 @@ async def until_well(running: Load, since_s: float, within_s: float) -> float:
         late.add_note(str({ended.told for ended in running.ended if ended.told}))
         raise
     return max(min(ended.began_at_s for ended in row()) - since_s, 0.0)
+
+
+def several(url: str) -> Sequence[str | None]:
+    """Who answers a few requests that come at once, so many that one engine is not enough for them; None where one was not answered."""
+    return asyncio.run(_several(url))
+
+
+async def _several(url: str) -> Sequence[str | None]:
+    async with aiohttp.ClientSession() as session:
+        return await asyncio.gather(*(_served_by(session, url) for _ in range(4 * AT_ONCE)))
+
+
+async def _served_by(session: aiohttp.ClientSession, url: str) -> str | None:
+    with contextlib.suppress(aiohttp.ClientError):
+        async with session.post(url + "/v1/completions", json=BODY) as response:
+            await response.read()
+            return response.headers.get("x-synergy-engine")
+    return None
 
 
 def fault_row(fault: str, running: Load, recovery_s: float) -> Fault:

@@ -18,9 +18,23 @@ from shared.names import forecast_key
 from tests.servers import eventually_sync, free_port
 
 ROOT = Path(__file__).parents[2]
+SERVICES = frozenset(
+    (
+        "nats",
+        "redis",
+        "engine-h100",
+        "lens-h100",
+        "engine-a6000",
+        "lens-a6000",
+        "forecaster",
+        "prism",
+        "front",
+        "prometheus",
+    )
+)
 UP_WITHIN_S = 240.0
 STOPPED_WITHIN_S = 30.0
-LOOK_AGAIN_S = 0.2
+IMAGES = "localhost/synergysched"
 PROJECT_LABEL, SERVICE_LABEL = "com.docker.compose.project", "com.docker.compose.service"
 
 
@@ -102,13 +116,15 @@ class ComposeSystem:
     def containers(self, service: str | None = None) -> list[Container]:
         """Those that run, of a service or of all."""
         labels = [f"{PROJECT_LABEL}={self.project}", *([f"{SERVICE_LABEL}={service}"] if service else [])]
-        found: list[Container] = self._docker.containers.list(filters={"label": labels})
+        found: list[Container] = self._docker.containers.list(filters={"label": labels}, ignore_removed=True)
         return found
 
     def unwell(self) -> dict[str, str]:
-        """How containers that run are that are not healthy, by name."""
-        states = {c.name: c.attrs["State"].get("Health", {}).get("Status", "healthy") for c in self.containers()}
-        return {name: state for name, state in states.items() if state != "healthy"}
+        """How services are that are not healthy, by the name of a container, or their own where none runs."""
+        running = self.containers()
+        states = {c.name: c.attrs["State"].get("Health", {}).get("Status", "healthy") for c in running}
+        missing = SERVICES - {container.labels[SERVICE_LABEL] for container in running}
+        return {name: state for name, state in states.items() if state != "healthy"} | dict.fromkeys(missing, "missing")
 
     def well(self, within_s: float = UP_WITHIN_S) -> None:
         """Wait until every container is healthy.
@@ -128,7 +144,8 @@ class ComposeSystem:
         """A signal to all processes of one of its containers."""
         container, *_ = self.containers(service)
         for process in container.top()["Processes"]:
-            os.kill(int(process[1]), number)
+            with contextlib.suppress(ProcessLookupError):  # a health check that has ended meanwhile
+                os.kill(int(process[1]), number)
 
     def cut(self, service: str, other: str) -> None:
         """Let nothing through from one service to another, as a broken cable would."""
@@ -144,14 +161,22 @@ class ComposeSystem:
         return self.exec_in(container.name, *command)
 
     def exec_in(self, container: str | None, *command: str) -> str:
-        """What a command in this container wrote."""
+        """What a command in this container wrote.
+
+        Raises:
+            AssertionError: it failed; with what it wrote.
+        """
         status, output = self._docker.containers.get(container).exec_run(list(command))
         text: str = output.decode()
         assert status == 0, text
         return text
 
     def look(self, *command: str) -> str:
-        """What Redis says to who may only look."""
+        """What Redis says to who may only look.
+
+        Raises:
+            AssertionError: it is not allowed, or Redis is away.
+        """
         return self.exec("redis", "look", *command).strip()
 
     def steps_learned(self, engine: str) -> int:
@@ -163,11 +188,11 @@ class ComposeSystem:
 
     def tag(self, image: str, version: str) -> None:
         """Call an image of ours by another version too."""
-        assert self._docker.images.get(f"synergysched/{image}:dev").tag(f"synergysched/{image}", version)
+        assert self._docker.images.get(f"{IMAGES}/{image}:dev").tag(f"{IMAGES}/{image}", version)
 
     def untag(self, image: str, version: str) -> None:
         """Call it so no longer."""
-        self._docker.images.remove(f"synergysched/{image}:{version}")
+        self._docker.images.remove(f"{IMAGES}/{image}:{version}")
 
     def replace(self, service: str, version: str = "dev") -> None:
         """Put another version in a service's place: the old one leaves, then the new one comes."""

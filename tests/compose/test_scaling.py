@@ -2,11 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import Callable
 from functools import partial
 
 from shared.names import FORECASTERS_KEY
-from tests.compose.breaking import RECOVERED_WITHIN_S, broken
+from tests.compose.breaking import RECOVERED_WITHIN_S, broken, wait_for_more
 from tests.compose.load import End, Fault, Load
 from tests.compose.system import ComposeSystem
 from tests.servers import eventually_sync
@@ -16,12 +15,6 @@ NEXT = "next"
 
 def assert_all_answered(running: Load) -> None:
     assert {ended.end for ended in running.ended} == {End.ANSWERED}, {ended.told for ended in running.ended}
-
-
-def wait_for_more(counted: Callable[[], float]) -> None:
-    """Until it counts more than now."""
-    before = counted()
-    eventually_sync(lambda: counted() > before, RECOVERED_WITHIN_S)
 
 
 def requests_seen(system: ComposeSystem, container: str) -> float:
@@ -68,15 +61,17 @@ async def test_forecasters_share_the_engines_and_go_on_for_one_that_leaves(
 async def test_lenses_are_replaced_one_by_one_by_a_new_version_without_one_failed_request(
     system: ComposeSystem, chaos: list[Fault]
 ) -> None:
-    system.tag("lens", NEXT)
+    lenses = ("lens-h100", "lens-a6000")
+    for name in lenses:
+        system.tag(name, NEXT)
 
     async def roll(system: ComposeSystem) -> None:
-        for name in ("lens-h100", "lens-a6000"):
+        for name in lenses:
             await asyncio.to_thread(system.replace, name, NEXT)
 
     try:
         assert_all_answered(await broken(system, chaos, "lenses replaced one by one", roll))
     finally:
-        for name in ("lens-h100", "lens-a6000"):
+        for name in lenses:
             system.replace(name)
-        system.untag("lens", NEXT)
+            system.untag(name, NEXT)

@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Mapping
 
 from shared.names import TELEMETRY_STREAM
-from tests.compose.breaking import RECOVERED_WITHIN_S, broken
+from tests.compose.breaking import ENGINES, RECOVERED_WITHIN_S, broken
 from tests.compose.load import End, Fault
 from tests.compose.system import ComposeSystem
 from tests.servers import eventually_sync
 
-ENGINES = ("h100", "a6000")
 FILL = """
 import asyncio, nats
 
@@ -26,6 +25,12 @@ asyncio.run(main())
 """Three times what the stream may keep, of what nobody can read."""
 
 
+def learned_by_now(system: ComposeSystem) -> Mapping[str, int]:
+    learned = {name: system.steps_learned(name) for name in ENGINES}
+    assert all(learned.values()), learned
+    return learned
+
+
 async def knows_as_much(system: ComposeSystem, learned: Mapping[str, int]) -> None:
     def all_do() -> bool:
         return all(system.steps_learned(name) >= steps for name, steps in learned.items())
@@ -37,7 +42,7 @@ async def test_redis_restarted_with_its_volume_knows_what_was_learned(
     system: ComposeSystem, chaos: list[Fault]
 ) -> None:
     async def restart(system: ComposeSystem) -> None:
-        learned = {name: system.steps_learned(name) for name in ENGINES}
+        learned = learned_by_now(system)
         await asyncio.to_thread(system.compose, "restart", "redis")
         await knows_as_much(system, learned)
 
@@ -49,7 +54,7 @@ async def test_redis_without_its_volume_is_told_again_by_those_who_know(
     system: ComposeSystem, chaos: list[Fault]
 ) -> None:
     async def lose(system: ComposeSystem) -> None:
-        learned = {name: system.steps_learned(name) for name in ENGINES}
+        learned = learned_by_now(system)
         await asyncio.to_thread(system.lose_volume, "redis", "redis-data")
         await knows_as_much(system, learned)
 
@@ -61,7 +66,7 @@ async def test_telemetry_that_fills_its_store_costs_nobody_an_answer_and_learnin
     system: ComposeSystem, chaos: list[Fault]
 ) -> None:
     async def fill(system: ComposeSystem) -> None:
-        learned = {name: system.steps_learned(name) for name in ENGINES}
+        learned = learned_by_now(system)
         await asyncio.to_thread(system.exec, "lens-h100", "python3", "-c", FILL)
         await knows_as_much(system, {name: steps + 1 for name, steps in learned.items()})
 

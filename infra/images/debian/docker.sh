@@ -4,16 +4,17 @@ set -euo pipefail
 
 answers() { docker version >/dev/null 2>&1; }
 
-answers && exit 0
+answers && command -v debootstrap >/dev/null && exit 0
 if [[ "$(id -u)" != 0 ]] || ! command -v apt-get >/dev/null; then
-    echo "no Docker daemon answers, and only root on Debian could install one" >&2
+    echo "no Docker daemon answers, or debootstrap is missing; only root on Debian could install them" >&2
     exit 1
 fi
-if ! command -v dockerd >/dev/null; then
+if ! command -v dockerd >/dev/null || ! command -v debootstrap >/dev/null; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
         debootstrap docker-compose docker.io iptables >/dev/null
 fi
+answers && exit 0
 log="$(mktemp --suffix=.dockerd.log)"
 nohup dockerd >"$log" 2>&1 &
 for _ in {1..60}; do

@@ -56,6 +56,7 @@ def wait(process: subprocess.Popen[bytes], seconds: float) -> None:
 def grows(of: Sequence[Sample]) -> bool:
     """Whether a container's memory or files are clearly more in the last quarter than in the second."""
     quarter = len(of) // 4
+    assert quarter, f"only {len(of)} samples"
     before, after = of[quarter : 2 * quarter], of[-quarter:]
     memory = [statistics.median(sample.memory_mib for sample in part) for part in (before, after)]
     files = [statistics.median(sample.files for sample in part) for part in (before, after)]

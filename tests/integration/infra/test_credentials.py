@@ -11,7 +11,7 @@ import pytest
 from nats.errors import Error as NatsError
 
 from infra.compose.credentials import NATS_ADDRESS, main
-from shared.names import partition_subjects, telemetry_subject
+from shared.names import FORECASTER_INBOX, partition_subjects, telemetry_subject
 from tests.servers import Server, eventually
 
 FOLDERS = ("redis", "nats", "lens", "forecaster", "prism")
@@ -59,12 +59,13 @@ def test_passwords_are_made_once_and_no_two_are_the_same(credentials):
     files = {path: path.read_bytes() for path in credentials.rglob("*") if path.is_file()}
     assert main(credentials) == 0
     assert {path: path.read_bytes() for path in files} == files
-    urls = [(credentials / service / "redis_url").read_text() for service in ("lens", "forecaster", "prism")]
-    assert len({url.split(":")[2] for url in urls}) == 3
+    urls = [path.read_text() for path in credentials.rglob("*_url")]
+    assert len(urls) == 5
+    assert len({url.split(":")[2].partition("@")[0] for url in urls}) == 5
 
 
-def test_no_password_can_be_read_from_what_redis_is_given(credentials):
-    users = (credentials / "redis" / "users.acl").read_text()
+def test_neither_server_is_given_the_passwords_of_the_other_s_users(credentials):
+    users = (credentials / "redis" / "users.acl").read_text() + (credentials / "nats" / "users.conf").read_text()
     for service in ("lens", "forecaster", "prism"):
         password = (credentials / service / "redis_url").read_text().split(":")[2].partition("@")[0]
         assert password not in users
@@ -99,9 +100,11 @@ async def test_a_lens_may_publish_steps_and_hear_nobody_elses(nats_url):
         await lens.publish(telemetry_subject("h100"), b"steps")
         await lens.flush()
         assert problems == []
-        await lens.subscribe(telemetry_subject("*"))
-        await lens.flush()
-        await eventually(lambda: any("permissions violation for subscription" in problem for problem in problems))
+        for subject in (telemetry_subject("*"), f"{FORECASTER_INBOX.decode()}.>", "_INBOX.>"):
+            problems.clear()
+            await lens.subscribe(subject)
+            await lens.flush()
+            await eventually(lambda: any("permissions violation for subscription" in problem for problem in problems))
         await lens.publish(partition_subjects("0").replace("*", "h100"), b"forged")
         await lens.flush()
         await eventually(lambda: any("permissions violation for publish" in problem for problem in problems))
