@@ -1,7 +1,6 @@
 """`python -m loadgen COMMAND`: put load on a running or a simulated system, measure it, and report."""
 
 import argparse
-import resource
 import shlex
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from loadgen.load import ImpossibleLoad
 from loadgen.report import NothingScored
 from loadgen.traces import BadTrace
 from services.engine.profile import BadProfile, UnknownProfile
+from shared.open_files import allow_many_connections
 
 PLAIN_COLUMNS = 120
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     if not console.is_terminal:
         console.width = PLAIN_COLUMNS
-    _allow_many_connections()
+    allow_many_connections()
     try:
         status: int = options.command(options, console)
     except NoSystem as error:
@@ -68,12 +68,6 @@ def _parser() -> argparse.ArgumentParser:
     goodput.add(commands)
     simulate.add(commands)
     return parser
-
-
-def _allow_many_connections() -> None:
-    """Every stream has a connection of its own; the usual soft limit of 1,024 files would refuse them."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import math
 import os
-import resource
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -27,6 +26,7 @@ from loadgen.benchmarks.stepping import MODEL
 from loadgen.client import open_session
 from services.lens.fleet import Fleet
 from shared.lifecycle import Readiness, background
+from shared.open_files import allow_many_connections
 
 CHUNKS = 256
 """Of an answer, where relaying is measured."""
@@ -75,7 +75,7 @@ def measure_relay(*, streams: int, hold_s: float, ttft_s: float) -> Relay:
         hold_s: how long all of them are.
         ttft_s: how long requests arrive for the time to first token, each way.
     """
-    _allow_open_files()
+    allow_many_connections()
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as directory:
         os.sched_setaffinity(0, {cores[-1]})
@@ -195,11 +195,6 @@ async def _sent(url: str, chunks: int, arrivals_s: Sequence[float]) -> list[Answ
 
 def _is_whole(answered: Answered, chunks: int) -> bool:
     return answered.whole and answered.events == chunks
-
-
-def _allow_open_files() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -25,6 +25,7 @@ from loadgen.live import run_once
 from loadgen.load import Arrivals, Settings
 from loadgen.report import LATE_S, Report
 from loadgen.workload import TrafficClass
+from shared.open_files import allow_many_connections
 from shared.slo import Slo
 
 TTFT_MS = 500.0
@@ -39,8 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=30.0, help="for which requests arrive (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("runs/bench-loadgen.json"), help="%(default)s")
     options = parser.parse_args(arguments)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    allow_many_connections()
     cores = sorted(os.sched_getaffinity(0))
     with (
         tempfile.TemporaryDirectory() as directory,

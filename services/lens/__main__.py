@@ -24,6 +24,7 @@ from services.lens.warmup import warm_up
 from shared.lifecycle import Readiness, background, stop_signals
 from shared.listening import listen
 from shared.logs import configure_logs
+from shared.open_files import allow_many_connections
 from shared.settings import load
 from shared.steptime import StepModel
 from shared.telemetry import Report
@@ -48,6 +49,7 @@ class Server(uvicorn.Server):
 
 async def main(settings: LensSettings) -> None:
     """Serve until a signal, then drain and leave."""
+    allow_many_connections()
     text_model = load_text_model(settings.tokenizer or bundled_model_path())
     readiness = Readiness("engine", "warm-up", "nats", "redis")
     metrics = LensMetrics()

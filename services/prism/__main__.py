@@ -41,6 +41,7 @@ from shared.fleet_scripts import CHANGED, RELEASE, RESERVE
 from shared.lifecycle import Readiness, background, stop_signals
 from shared.listening import listen
 from shared.logs import configure_logs
+from shared.open_files import allow_many_connections
 from shared.settings import load
 
 log = structlog.get_logger()
@@ -176,6 +177,7 @@ async def main() -> None:
     """The entry point."""
     settings = load(PrismSettings)
     configure_logs("prism", settings.log_level)
+    allow_many_connections()
     rehearse()
     log.info("starting", host=settings.host, port=settings.port, replica=settings.replica)
     gc.collect()
