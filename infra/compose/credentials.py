@@ -22,9 +22,7 @@ READ_BY_ITS_OWNER, READ_BY_ANY = 0o400, 0o444
 SERVICES = ("lens", "forecaster", "prism")
 CALLED_BY_HAND = ("inspect", "grant")
 """Users of Redis for who is at its container's command line: one may read all, the other gives and takes API keys."""
-ACTS = (
-    "+@read +@write +@connection +@transaction +eval +evalsha +script|load -@dangerous -scan -randomkey -dbsize +time"
-)
+ACTS = "+@read +@write +@connection +@transaction +eval +evalsha +script|load -function -@dangerous -scan -randomkey -dbsize +time"
 REDIS_RULES: Mapping[str, str] = {
     "lens": f"{ACTS} ~synergy:v1:engines ~synergy:v1:engine:* ~synergy:v1:prefixes:* ~synergy:v1:reserved:* "
     "~synergy:v1:changes %R~synergy:v1:forecast:*",

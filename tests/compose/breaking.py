@@ -35,10 +35,15 @@ async def broken(
     assert recovery_s <= RECOVERED_WITHIN_S
     assert End.HUNG not in {ended.end for ended in running.ended}
     await asyncio.to_thread(system.well)
-    for engine in ENGINES:  # both serve again, and are learned: the other's answers alone would do for all above
-        await asyncio.to_thread(eventually_sync, partial(_serves, system, engine), RECOVERED_WITHIN_S)
-        await asyncio.to_thread(wait_for_more, partial(_learned, system, engine))
+    await asyncio.to_thread(all_serve_and_are_learned, system)
     return running
+
+
+def all_serve_and_are_learned(system: ComposeSystem) -> None:
+    """Each engine by itself: the other's answers alone would do for a client."""
+    for engine in ENGINES:
+        eventually_sync(partial(_serves, system, engine), RECOVERED_WITHIN_S)
+        wait_for_more(partial(_learned, system, engine))
 
 
 def wait_for_more(counted: Callable[[], float]) -> None:

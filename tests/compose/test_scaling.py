@@ -5,7 +5,7 @@ import re
 from functools import partial
 
 from shared.names import FORECASTERS_KEY
-from tests.compose.breaking import RECOVERED_WITHIN_S, broken, wait_for_more
+from tests.compose.breaking import RECOVERED_WITHIN_S, all_serve_and_are_learned, broken, wait_for_more
 from tests.compose.load import End, Fault, Load
 from tests.compose.system import ComposeSystem
 from tests.servers import eventually_sync
@@ -52,8 +52,7 @@ async def test_forecasters_share_the_engines_and_go_on_for_one_that_leaves(
         for replicas in (2, 1):
             await asyncio.to_thread(system.up, "--scale", f"forecaster={replicas}", "--no-recreate")
             await asyncio.to_thread(eventually_sync, partial(are_members, replicas), RECOVERED_WITHIN_S)
-            for name in ("h100", "a6000"):
-                await asyncio.to_thread(wait_for_more, partial(system.steps_learned, name))
+            await asyncio.to_thread(all_serve_and_are_learned, system)
 
     assert_all_answered(await broken(system, chaos, "forecaster scaled to 2, 1", scale))
 
