@@ -7,6 +7,7 @@ and the cache. With end-to-end targets paces differ from answer to answer, so th
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping
+from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -45,6 +46,9 @@ def give_up_tightest(
         tokens_per_s: how fast prompts are computed where steps take so many seconds.
         starts_s, served_tokens: as `triage` has them.
     """
+    tight_s = AS_TIGHT * min(map(_PACE_S, answers))
+    if max(chain(map(_PACE_S, answers), map(_PACE_S, prompts))) <= tight_s:
+        return None  # nobody would be looser
     if len(set(map(_PRIORITY, (*answers, *prompts)))) > 1:
         return None  # who goes first is not weighed against how many come later
     by_pace = sorted(answers, key=_PACE_S)
@@ -52,7 +56,7 @@ def give_up_tightest(
     late = [s for s in prompts if s.due_s <= starts_s]
     coming = [s for s in prompts if s.due_s > starts_s]
     best, most_gained = None, 0
-    for pace_s in _looser({*paces_s, *map(_PACE_S, coming)}, AS_TIGHT * paces_s[0]):
+    for pace_s in _looser({*paces_s, *map(_PACE_S, coming)}, tight_s):
         cost = bisect_left(paces_s, pace_s)
         worthwhile = [s for s in coming if s.pace_s >= pace_s]
         found = triage(worthwhile, starts_s=starts_s, tokens_per_s=tokens_per_s(pace_s), served_tokens=served_tokens)
