@@ -11,7 +11,7 @@ from services.lens.step_in_the_making import StepInTheMaking
 from services.lens.triage import triage
 from shared.steptime import StepModel
 
-_PRIORITY, _DRAWS, _IS_LOST = attrgetter("priority"), attrgetter("draws"), attrgetter("is_lost")
+_PRIORITY = attrgetter("priority")
 
 
 def synergy(
@@ -38,7 +38,7 @@ def synergy(
         on_time, relegated = triage(
             fresh, starts_s=queue.starts_s, tokens_per_s=rate, served_tokens=queue.served_tokens
         )
-        if promise.kept and budget_tokens is None and any(s.due_s > queue.starts_s for s in relegated):
+        if promise.kept and budget_tokens is None and relegated and relegated[-1].due_s > queue.starts_s:
             given_up = give_up_tightest(
                 promise.kept,
                 fresh,
@@ -58,8 +58,8 @@ def synergy(
 
 def _by_standing(prefills: list[Sequence]) -> tuple[list[Sequence], list[Sequence], list[Sequence]]:
     """Answers that had begun in time and are recomputed; prompts; and answers recomputed whose targets nothing can keep any more."""
-    if not any(map(_DRAWS, prefills)) and not any(map(_IS_LOST, prefills)):
+    recomputed = [s for s in prefills if s.draws or s.is_lost]
+    if not recomputed:
         return [], prefills, []
-    interrupted = [s for s in prefills if s.draws and not s.is_lost]
     fresh = [s for s in prefills if not s.draws and not s.is_lost]
-    return interrupted, fresh, [s for s in prefills if s.is_lost]
+    return [s for s in recomputed if not s.is_lost], fresh, [s for s in recomputed if s.is_lost]

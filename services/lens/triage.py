@@ -17,7 +17,7 @@ class Triage(NamedTuple):
     on_time: list[Sequence]
     """Of higher priority first, then by what is due first."""
     relegated: list[Sequence]
-    """That miss their target, or would make others miss theirs; in no order."""
+    """That miss their target; and behind them those that would make others miss theirs, if there are any."""
 
 
 def triage(
