@@ -99,7 +99,7 @@ FLEET = LiveLoad(
         ),
     ),
     duration_s=5.0,
-    time_scale=2.0,
+    time_scale=3.0,
 )
 """The same for several engines, with short answers: a run lasts until the last of them ends."""
 

@@ -37,10 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that no fleet is left behind
     console = Console()
-    plan = _plan(options)
     to = options.rows or (SMOKE_ROWS if options.smoke else FULL_ROWS if options.full else ROWS)
     parts = list(_parts(options))
-    rows = _kept(to, parts, plan, resume=options.resume)
+    rows = _kept(to, parts, _seeds(options), resume=options.resume)
     write_rows(rows, to)
 
     def note(row: RealRow) -> None:
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         for part in parts:
-            _measure(part, _systems(part, options), plan, rows, console, note)
+            _measure(part, _systems(part, options), _plan(part, options), rows, console, note)
     except (NoSystem, SystemFailed) as error:
         console.print(str(error), style="red", markup=False)
         return FAILED
@@ -82,12 +81,12 @@ def _write_page(rows: Sequence[RealRow], to: Path) -> None:
     to.write_text(page(rows, PARTS, drawing.name))
 
 
-def _kept(path: Path, parts: Sequence[Part], plan: Plan, *, resume: bool) -> list[RealRow]:
-    """What is in the file of parts that are not measured now; to go on, also of this plan's seeds."""
+def _kept(path: Path, parts: Sequence[Part], seeds: Sequence[int], *, resume: bool) -> list[RealRow]:
+    """What is in the file of parts that are not measured now; to go on, also of these seeds."""
     lines = path.read_bytes().splitlines() if path.exists() else ()
     rows = (msgspec.json.decode(line, type=RealRow) for line in lines)
     measured = {part.name for part in parts}
-    return [row for row in rows if row.system not in measured or (resume and row.seed in plan.seeds)]
+    return [row for row in rows if row.system not in measured or (resume and row.seed in seeds)]
 
 
 def _status(rows: Sequence[RealRow], console: Console) -> int:
@@ -103,11 +102,15 @@ def _told(row: RealRow) -> str:
     return f"{where}, {row.layers}: {row.attainment:.0%} of {row.offered}"
 
 
-def _plan(options: argparse.Namespace) -> Plan:
+def _seeds(options: argparse.Namespace) -> Sequence[int]:
+    return range(1 if options.smoke else options.seeds or (FULL_SEEDS if options.full else SEEDS))
+
+
+def _plan(part: Part, options: argparse.Namespace) -> Plan:
     if options.smoke:
-        return Plan(range(1), TIMES_CAPACITY[:1], repeats=False, warms_up=False)
-    seeds = range(options.seeds or (FULL_SEEDS if options.full else SEEDS))
-    return Plan(seeds, TIMES_CAPACITY, repeats=options.full, capacity_seeds=2 if options.full else 1)
+        return Plan(_seeds(options), TIMES_CAPACITY[:1], repeats=False, warms_up=False)
+    times_capacity = TIMES_CAPACITY if options.full else part.quick_times_capacity
+    return Plan(_seeds(options), times_capacity, repeats=options.full, capacity_seeds=2 if options.full else 1)
 
 
 def _parts(options: argparse.Namespace) -> Iterator[Part]:

@@ -216,14 +216,14 @@ def test_going_on_keeps_what_is_known_of_the_plans_seeds(tmp_path):
     path = tmp_path / "rows.jsonl"
     other = row(system=PARTS[1].name)
     write_rows([row(), row(seed=7), other], path)
-    assert _kept(path, PARTS, PLAN, resume=True) == [row(), other]
-    assert _kept(path, PARTS[:1], PLAN, resume=False) == [other]
-    assert _kept(path, PARTS, PLAN, resume=False) == []
+    assert _kept(path, PARTS, PLAN.seeds, resume=True) == [row(), other]
+    assert _kept(path, PARTS[:1], PLAN.seeds, resume=False) == [other]
+    assert _kept(path, PARTS, PLAN.seeds, resume=False) == []
 
 
 def test_only_the_whole_experiment_asks_again():
-    assert not _plan(_parser().parse_args([])).repeats
-    full = _plan(_parser().parse_args(["--full"]))
+    assert not _plan(PARTS[1], _parser().parse_args([])).repeats
+    full = _plan(PARTS[1], _parser().parse_args(["--full"]))
     assert full.repeats
     assert len(full.seeds) == 5
-    assert len(_plan(_parser().parse_args(["--full", "--seeds", "8"])).seeds) == 8
+    assert len(_plan(PARTS[1], _parser().parse_args(["--full", "--seeds", "8"])).seeds) == 8
