@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         for part in parts:
-            _measure(part, _systems(part, options), _plan(part, options), rows, console, note)
+            _measure(part, _systems(part, options), _plan(options), rows, console, note)
     except (NoSystem, SystemFailed) as error:
         console.print(str(error), style="red", markup=False)
         return FAILED
@@ -106,10 +106,10 @@ def _seeds(options: argparse.Namespace) -> Sequence[int]:
     return range(1 if options.smoke else options.seeds or (FULL_SEEDS if options.full else SEEDS))
 
 
-def _plan(part: Part, options: argparse.Namespace) -> Plan:
+def _plan(options: argparse.Namespace) -> Plan:
     if options.smoke:
         return Plan(_seeds(options), TIMES_CAPACITY[:1], repeats=False, warms_up=False)
-    times_capacity = TIMES_CAPACITY if options.full else part.quick_times_capacity
+    times_capacity = TIMES_CAPACITY if options.full else TIMES_CAPACITY[-1:]
     return Plan(_seeds(options), times_capacity, repeats=options.full, capacity_seeds=2 if options.full else 1)
 
 

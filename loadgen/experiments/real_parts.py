@@ -48,8 +48,6 @@ class Part(NamedTuple):
     """Among which the capacity is looked for, ascending; at the first of them everybody learns."""
     capacity_per_s: float | None = None
     """None: to be measured."""
-    quick_times_capacity: Sequence[float] = TIMES_CAPACITY
-    """Unless it is done in full."""
     settings: Mapping[str, str] = MappingProxyType({})
 
     @property
@@ -83,12 +81,11 @@ PARTS = (
     Part(
         name=REAL,
         profiles=(),
-        load=live_loads.LLAMACPP._replace(duration_s=16.0),
+        load=live_loads.LLAMACPP._replace(duration_s=12.0),
         # Among the best of 16 to 512 on one such engine.
         fixed="static-64",
         # In the simulator's hard case: no profile stands for these engines.
         reactive="weighted-least-tokens",
         rates_per_s=(1.0, 1.3, 1.7, 2.2, 2.9),
-        quick_times_capacity=(OVER,),
     ),
 )

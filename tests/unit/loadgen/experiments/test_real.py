@@ -222,8 +222,8 @@ def test_going_on_keeps_what_is_known_of_the_plans_seeds(tmp_path):
 
 
 def test_only_the_whole_experiment_asks_again():
-    assert not _plan(PARTS[1], _parser().parse_args([])).repeats
-    full = _plan(PARTS[1], _parser().parse_args(["--full"]))
+    assert not _plan(_parser().parse_args([])).repeats
+    full = _plan(_parser().parse_args(["--full"]))
     assert full.repeats
     assert len(full.seeds) == 5
-    assert len(_plan(PARTS[1], _parser().parse_args(["--full", "--seeds", "8"])).seeds) == 8
+    assert len(_plan(_parser().parse_args(["--full", "--seeds", "8"])).seeds) == 8
