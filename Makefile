@@ -105,7 +105,7 @@ debian-images: ## build all images, the servers' too, of Debian's and Python's p
 	infra/images/debian/base.sh
 	for server in nats redis front prometheus; do \
 		docker build --quiet --network host --file infra/images/debian/Dockerfile --target $$server \
-			--tag synergysched/debian-$$server:dev . || exit 1; \
+			--tag localhost/synergysched/debian-$$server:dev . || exit 1; \
 	done
 	set -a && . infra/images/debian/images.env && $(COMPOSE) build $(OURS)
 

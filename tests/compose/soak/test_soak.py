@@ -33,7 +33,7 @@ class Sample(NamedTuple):
 def test_nothing_grows_and_every_request_is_answered(system: ComposeSystem) -> None:
     report = ROOT / "runs" / "soak.json"
     report.unlink(missing_ok=True)
-    load = ("run", "--rate", f"{RATE_PER_S:g}", "--duration", f"{60 * MINUTES:g}", "--report", report.name)
+    load = ("run", "--rate", f"{RATE_PER_S:g}", "--duration", f"{60 * MINUTES:g}", "--name", report.stem)
     taken: defaultdict[str, list[Sample]] = defaultdict(list)
     with system.started("run", "--rm", "loadgen", *load) as process:
         while process.poll() is None:

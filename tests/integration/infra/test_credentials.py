@@ -3,7 +3,6 @@
 import contextlib
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import nats
@@ -12,7 +11,7 @@ from nats.errors import Error as NatsError
 
 from infra.compose.credentials import NATS_ADDRESS, main
 from shared.names import FORECASTER_INBOX, partition_subjects, telemetry_subject
-from tests.servers import Server, eventually
+from tests.servers import Server, eventually, started
 
 FOLDERS = ("redis", "nats", "lens", "forecaster", "prism")
 WITHIN_S = 5.0
@@ -25,15 +24,6 @@ def credentials(tmp_path_factory):
         (folder / name).mkdir()
     assert main(folder) == 0
     return folder
-
-
-@contextlib.contextmanager
-def started(server: Server) -> Iterator[Server]:
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")
