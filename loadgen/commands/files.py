@@ -1,6 +1,8 @@
 """Where a command writes what it found."""
 
 import argparse
+import errno
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,14 +28,29 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--html", type=Path, metavar="FILE", help="write one page with plots")
 
 
-def files(options: argparse.Namespace) -> Files:
-    """The files that the options name."""
+def writable_files(options: argparse.Namespace) -> Files:
+    """The files that the options name, their folders made: to be asked for before a load, which may take hours, is put on.
+
+    Raises:
+        OSError: one could not be written; with its name.
+    """
     name: str | None = options.name
     named = [None if name is None else RUNS / f"{name}.{kind}" for kind in ("json", "csv", "html")]
-    return Files(options.report or named[0], options.csv or named[1], options.html or named[2])
+    found = Files(options.report or named[0], options.csv or named[1], options.html or named[2])
+    for path in found:
+        if path is not None:
+            _check_writable(path)
+    return found
 
 
 def write_json(value: Any, path: Path) -> None:
     """Write a report so that people can read it, too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(value)))
+
+
+def _check_writable(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

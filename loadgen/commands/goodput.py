@@ -11,7 +11,7 @@ from rich.console import Console
 
 from loadgen.arguments import positive_float, positive_int, share
 from loadgen.client import open_session
-from loadgen.commands.files import add_file_options, files, write_json
+from loadgen.commands.files import add_file_options, writable_files, write_json
 from loadgen.commands.status import FAILED, INVALID
 from loadgen.engines import read_model
 from loadgen.goodput import Goodput, Measured, search_goodput
@@ -69,12 +69,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def goodput(options: argparse.Namespace, console: Console) -> int:
     """Search, show, write; returns the exit status."""
+    to = writable_files(options)
     search = asyncio.run(_search(options, console))
     found = search.goodput
     console.print(goodput_table(found, is_emulated=bool(search.emulated_engines)))
     console.print(f"{_verdict(found)} The search ended: {found.reason}.", markup=False, highlight=False)
     show_notice(search.reports, console)
-    to = files(options)
     if to.csv is not None:
         write_rows(search.reports, to.csv)
     if to.html is not None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from loadgen.arguments import positive_int, whole
 from loadgen.client import open_session
-from loadgen.commands.files import Files, add_file_options, files, write_json
+from loadgen.commands.files import Files, add_file_options, writable_files, write_json
 from loadgen.commands.status import exit_status
 from loadgen.engines import read_model
 from loadgen.live import run_once
@@ -45,10 +45,11 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Run, show, write; returns the exit status."""
+    to = writable_files(options)
     reports = asyncio.run(_run_all(options, console))
     if len(reports) > 1:
         console.print(repeats_table(make_repeats(reports)))
-    _write(reports, files(options))
+    _write(reports, to)
     return exit_status(reports)
 
 
