@@ -130,13 +130,19 @@ async def eventually(condition: Callable[[], object | Awaitable[object]], deadli
         await asyncio.sleep(LOOK_AGAIN_S)
 
 
-def eventually_sync(condition: Callable[[], object], deadline_s: float = 10.0) -> None:
-    """As `eventually`, where no event loop runs."""
+def eventually_sync(
+    condition: Callable[[], object], deadline_s: float = 10.0, *, look_again_s: float = LOOK_AGAIN_S
+) -> None:
+    """As `eventually`, where no event loop runs.
+
+    Args:
+        look_again_s: more where a look itself takes much of the machine.
+    """
     gives_up_at_s = time.monotonic() + deadline_s
     while not condition():
         if time.monotonic() > gives_up_at_s:
             raise AssertionError(f"not within {deadline_s} s")
-        time.sleep(LOOK_AGAIN_S)
+        time.sleep(look_again_s)
 
 
 def _accepts(port: int) -> bool:

@@ -9,7 +9,6 @@ from tests.compose.load import End, Fault, Load, fault_row, load, several, until
 from tests.compose.system import ComposeSystem
 from tests.servers import eventually_sync
 
-ENGINES = ("h100", "a6000")
 RECOVERED_WITHIN_S = 15.0
 SCALED_WITHIN_S = 60.0
 AWAY_S = 6.0
@@ -39,9 +38,13 @@ async def broken(
     return running
 
 
+def assert_all_answered(running: Load) -> None:
+    assert {ended.end for ended in running.ended} == {End.ANSWERED}, {ended.told for ended in running.ended}
+
+
 def all_serve_and_are_learned(system: ComposeSystem) -> None:
     """Each engine by itself: the other's answers alone would do for a client."""
-    for engine in ENGINES:
+    for engine in system.engines:
         eventually_sync(partial(_serves, system, engine), RECOVERED_WITHIN_S)
         wait_for_more(partial(_learned, system, engine))
 

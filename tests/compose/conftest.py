@@ -1,31 +1,20 @@
-"""One system for all tests, from nothing; where there is no Docker they are skipped, and say so."""
+"""One system for almost all tests, from nothing."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-import docker
-import docker.errors
 import pytest
 
 from tests.compose.load import Fault, write_row
-from tests.compose.system import ROOT, ComposeSystem
+from tests.compose.system import EMULATED, ROOT, ComposeSystem, started
 
 CHAOS = ROOT / "runs" / "chaos.jsonl"
 
 
 @pytest.fixture(scope="session")
 def system() -> Iterator[ComposeSystem]:
-    try:
-        docker.from_env().ping()
-    except docker.errors.DockerException as error:
-        pytest.skip(f"no Docker daemon answers, so the containers' system is NOT tested here: {error}")
-    running = ComposeSystem("synergysched-test", {"COMPOSE_PROFILES": "emulated", "TELEMETRY_MAX_BYTES": str(8 << 20)})
-    running.down()
-    try:
-        running.up()
+    with started(ComposeSystem("synergysched-test", EMULATED, {"TELEMETRY_MAX_BYTES": str(8 << 20)})) as running:
         yield running
-    finally:
-        running.down()
 
 
 @pytest.fixture(scope="session")

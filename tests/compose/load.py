@@ -138,19 +138,19 @@ async def until_well(running: Load, since_s: float, within_s: float) -> float:
     return max(min(ended.began_at_s for ended in row()) - since_s, 0.0)
 
 
-def several(url: str) -> Sequence[str | None]:
+def several(url: str, body: Mapping[str, object] = BODY) -> Sequence[str | None]:
     """Who answers a few requests that come at once, so many that one engine is not enough for them; None where one was not answered."""
-    return asyncio.run(_several(url))
+    return asyncio.run(_several(url, body))
 
 
-async def _several(url: str) -> Sequence[str | None]:
+async def _several(url: str, body: Mapping[str, object]) -> Sequence[str | None]:
     async with aiohttp.ClientSession() as session:
-        return await asyncio.gather(*(_served_by(session, url) for _ in range(4 * AT_ONCE)))
+        return await asyncio.gather(*(_served_by(session, url, body) for _ in range(4 * AT_ONCE)))
 
 
-async def _served_by(session: aiohttp.ClientSession, url: str) -> str | None:
+async def _served_by(session: aiohttp.ClientSession, url: str, body: Mapping[str, object]) -> str | None:
     with contextlib.suppress(aiohttp.ClientError):
-        async with session.post(url + "/v1/completions", json=BODY) as response:
+        async with session.post(url + "/v1/completions", json=body) as response:
             await response.read()
             return response.headers.get("x-synergy-engine")
     return None

@@ -1,6 +1,7 @@
 """The containers' system under test: started by Compose as a user would, looked into and disturbed through the Docker API."""
 
 import contextlib
+import io
 import os
 import shutil
 import signal
@@ -18,22 +19,14 @@ from shared.names import forecast_key
 from tests.servers import eventually_sync, free_port
 
 ROOT = Path(__file__).parents[2]
-SERVICES = frozenset(
-    (
-        "nats",
-        "redis",
-        "engine-h100",
-        "lens-h100",
-        "engine-a6000",
-        "lens-a6000",
-        "forecaster",
-        "prism",
-        "front",
-        "prometheus",
-    )
-)
+EMULATED, REAL = "emulated", "llm"
+ENGINES: Mapping[str, Sequence[str]] = {EMULATED: ("h100", "a6000"), REAL: ("large", "small")}
+"""By profile of compose.yaml."""
+OF_ALL_PROFILES = ("nats", "redis", "forecaster", "prism", "front", "prometheus")
 UP_WITHIN_S = 240.0
 STOPPED_WITHIN_S = 30.0
+LOOK_AGAIN_S = 0.5
+"""At how all containers are: Docker looks at each, and what waits for it is on the same machine."""
 IMAGES = "localhost/synergysched"
 PROJECT_LABEL, SERVICE_LABEL = "com.docker.compose.project", "com.docker.compose.service"
 
@@ -56,21 +49,26 @@ class ComposeSystem:
     """One project of compose.yaml, on free ports; its containers, networks and volumes go with it.
 
     Args:
+        profile: EMULATED or REAL.
         settings: of the environment, beside the caller's own.
     """
 
-    def __init__(self, project: str, settings: Mapping[str, str]) -> None:
+    def __init__(self, project: str, profile: str, settings: Mapping[str, str]) -> None:
         self.project = project
+        self.engines = ENGINES[profile]
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self._prometheus_port = free_port()
+        self.prometheus_url = f"http://127.0.0.1:{self._prometheus_port}"
         self._docker: Any = docker.from_env()
         self._environment = {
             **os.environ,
             **settings,
+            "COMPOSE_PROFILES": profile,
             "COMPOSE_PROJECT_NAME": project,
             "SYNERGY_PORT": str(self.port),
             "LOADGEN_USER": f"{os.getuid()}:{os.getgid()}",
-            "PROMETHEUS_PORT": str(free_port()),
+            "PROMETHEUS_PORT": str(self._prometheus_port),
         }
 
     def compose(self, *arguments: str, statuses: Collection[int] = (0,), **settings: str) -> str:
@@ -123,16 +121,21 @@ class ComposeSystem:
         """How services are that are not healthy, by the name of a container, or their own where none runs."""
         running = self.containers()
         states = {c.name: c.attrs["State"].get("Health", {}).get("Status", "healthy") for c in running}
-        missing = SERVICES - {container.labels[SERVICE_LABEL] for container in running}
+        services = {*OF_ALL_PROFILES, *(f"{part}-{engine}" for part in ("engine", "lens") for engine in self.engines)}
+        missing = services - {container.labels[SERVICE_LABEL] for container in running}
         return {name: state for name, state in states.items() if state != "healthy"} | dict.fromkeys(missing, "missing")
 
     def well(self, within_s: float = UP_WITHIN_S) -> None:
         """Wait until every container is healthy.
 
         Raises:
-            AssertionError: one is not in time.
+            AssertionError: one is not in time; with those that are not.
         """
-        eventually_sync(lambda: not self.unwell(), within_s)
+        try:
+            eventually_sync(lambda: not self.unwell(), within_s, look_again_s=LOOK_AGAIN_S)
+        except AssertionError as late:
+            late.add_note(f"not well: {self.unwell()}")
+            raise
 
     def kill(self, service: str) -> Container:
         """End the first process of one of its containers as a crash would, so that Docker starts it again; returns the container."""
@@ -186,9 +189,16 @@ class ComposeSystem:
             return steps
         return 0
 
-    def tag(self, image: str, version: str) -> None:
-        """Call an image of ours by another version too."""
-        assert self._docker.images.get(f"{IMAGES}/{image}:dev").tag(f"{IMAGES}/{image}", version)
+    def derive(self, service: str, version: str, commands: Sequence[str]) -> None:
+        """Make another version of one of our images: what it is after these commands of a shell.
+
+        Raises:
+            docker.errors.BuildError: one of them failed.
+        """
+        image = f"{IMAGES}/{service}"
+        steps = [f"FROM {image}:dev", "USER root", *(f"RUN {command}" for command in commands), "USER synergy"]
+        recipe = io.BytesIO("\n".join(steps).encode())
+        self._docker.images.build(fileobj=recipe, tag=f"{image}:{version}", network_mode="none", rm=True)
 
     def untag(self, image: str, version: str) -> None:
         """Call it so no longer."""
@@ -198,6 +208,17 @@ class ComposeSystem:
         """Put another version in a service's place: the old one leaves, then the new one comes."""
         self.compose("up", "--detach", "--no-deps", "--force-recreate", service, SYNERGY_VERSION=version)
         self.well()
+
+    def relieve(self, service: str, version: str = "dev") -> None:
+        """Put another version beside a service's only container, and take that one away when the new one is well."""
+        (before,) = self.containers(service)
+        self.compose(
+            *("up", "--detach", "--no-deps", "--no-recreate", "--scale", f"{service}=2", service),
+            SYNERGY_VERSION=version,
+        )
+        self.well()
+        before.stop(timeout=int(UP_WITHIN_S))
+        before.remove()
 
     def lose_volume(self, service: str, volume: str) -> None:
         """End a service as a crash would, forget what it kept, and start it anew."""
@@ -225,3 +246,14 @@ class ComposeSystem:
         pid: int = container.attrs["State"]["Pid"]
         assert pid, f"{container.name} does not run"
         return pid
+
+
+@contextlib.contextmanager
+def started(system: ComposeSystem) -> Iterator[ComposeSystem]:
+    """It, up from nothing; nothing of it is left."""
+    system.down()
+    try:
+        system.up()
+        yield system
+    finally:
+        system.down()

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from tests.compose.breaking import broken
-from tests.compose.load import End, Fault
+from tests.compose.breaking import assert_all_answered, broken
+from tests.compose.load import Fault
 from tests.compose.system import ComposeSystem
 
 
@@ -21,7 +21,7 @@ async def test_who_is_killed_under_load_comes_back_and_takes_nothing_along_but_w
 
     running = await broken(system, chaos, f"{service} killed", kill)
     if service in ("forecaster", "nats", "redis", "prometheus"):
-        assert {ended.end for ended in running.ended} == {End.ANSWERED}
+        assert_all_answered(running)
 
 
 async def test_an_engine_that_stands_still_is_passed_over_and_taken_back(
@@ -49,4 +49,4 @@ async def test_who_is_cut_off_serves_on_or_is_passed_over(
         await asyncio.to_thread(system.mend, service, other)
 
     running = await broken(system, chaos, f"{service} cut off from {other}", cut, mended=mend)
-    assert {ended.end for ended in running.ended} == {End.ANSWERED}
+    assert_all_answered(running)

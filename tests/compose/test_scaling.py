@@ -1,20 +1,20 @@
-"""More replicas, fewer, and new versions, under load: nobody who asks notices."""
+"""More replicas and fewer, under load: nobody who asks notices."""
 
 import asyncio
 import re
 from functools import partial
 
 from shared.names import FORECASTERS_KEY
-from tests.compose.breaking import RECOVERED_WITHIN_S, all_serve_and_are_learned, broken, wait_for_more
-from tests.compose.load import End, Fault, Load
+from tests.compose.breaking import (
+    RECOVERED_WITHIN_S,
+    all_serve_and_are_learned,
+    assert_all_answered,
+    broken,
+    wait_for_more,
+)
+from tests.compose.load import Fault
 from tests.compose.system import ComposeSystem
 from tests.servers import eventually_sync
-
-NEXT = "next"
-
-
-def assert_all_answered(running: Load) -> None:
-    assert {ended.end for ended in running.ended} == {End.ANSWERED}, {ended.told for ended in running.ended}
 
 
 def requests_seen(system: ComposeSystem, container: str) -> float:
@@ -55,22 +55,3 @@ async def test_forecasters_share_the_engines_and_go_on_for_one_that_leaves(
             await asyncio.to_thread(all_serve_and_are_learned, system)
 
     assert_all_answered(await broken(system, chaos, "forecaster scaled to 2, 1", scale))
-
-
-async def test_lenses_are_replaced_one_by_one_by_a_new_version_without_one_failed_request(
-    system: ComposeSystem, chaos: list[Fault]
-) -> None:
-    lenses = ("lens-h100", "lens-a6000")
-    for name in lenses:
-        system.tag(name, NEXT)
-
-    async def roll(system: ComposeSystem) -> None:
-        for name in lenses:
-            await asyncio.to_thread(system.replace, name, NEXT)
-
-    try:
-        assert_all_answered(await broken(system, chaos, "lenses replaced one by one", roll))
-    finally:
-        for name in lenses:
-            system.replace(name)
-            system.untag(name, NEXT)

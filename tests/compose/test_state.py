@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Mapping
 
 from shared.names import TELEMETRY_STREAM
-from tests.compose.breaking import ENGINES, RECOVERED_WITHIN_S, broken
-from tests.compose.load import End, Fault
+from tests.compose.breaking import RECOVERED_WITHIN_S, assert_all_answered, broken
+from tests.compose.load import Fault
 from tests.compose.system import ComposeSystem
 from tests.servers import eventually_sync
 
@@ -26,7 +26,7 @@ asyncio.run(main())
 
 
 def learned_by_now(system: ComposeSystem) -> Mapping[str, int]:
-    learned = {name: system.steps_learned(name) for name in ENGINES}
+    learned = {name: system.steps_learned(name) for name in system.engines}
     assert all(learned.values()), learned
     return learned
 
@@ -47,7 +47,7 @@ async def test_redis_restarted_with_its_volume_knows_what_was_learned(
         await knows_as_much(system, learned)
 
     running = await broken(system, chaos, "redis restarted", restart)
-    assert {ended.end for ended in running.ended} == {End.ANSWERED}
+    assert_all_answered(running)
 
 
 async def test_redis_without_its_volume_is_told_again_by_those_who_know(
@@ -59,7 +59,7 @@ async def test_redis_without_its_volume_is_told_again_by_those_who_know(
         await knows_as_much(system, learned)
 
     running = await broken(system, chaos, "redis without its volume", lose)
-    assert {ended.end for ended in running.ended} == {End.ANSWERED}
+    assert_all_answered(running)
 
 
 async def test_telemetry_that_fills_its_store_costs_nobody_an_answer_and_learning_goes_on(
@@ -71,4 +71,4 @@ async def test_telemetry_that_fills_its_store_costs_nobody_an_answer_and_learnin
         await knows_as_much(system, {name: steps + 1 for name, steps in learned.items()})
 
     running = await broken(system, chaos, f"{TELEMETRY_STREAM} full", fill)
-    assert {ended.end for ended in running.ended} == {End.ANSWERED}
+    assert_all_answered(running)

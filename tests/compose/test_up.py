@@ -3,7 +3,9 @@
 import json
 import re
 import time
+import urllib.request
 from collections.abc import Sequence
+from pathlib import Path
 
 import openai
 import pytest
@@ -13,7 +15,9 @@ from tests.compose.load import MODEL
 from tests.compose.system import ROOT, ComposeSystem
 from tests.servers import eventually_sync
 
-ENGINES = ("h100", "a6000")
+DASHBOARDS = sorted((ROOT / "infra" / "grafana" / "dashboards").glob("*.json"))
+SAMPLES = ("_total", "_bucket", "_sum", "_count")
+"""What the names of a metric's samples end with, where they are not the metric's own."""
 MACHINE_TOO_SLOW = 3
 """The load generator's status where emulated engines could not keep their GPUs' time, which is not asked here."""
 
@@ -52,10 +56,10 @@ def test_the_front_takes_no_more_than_a_body_may_have(client: openai.OpenAI) -> 
 def test_forecasts_are_there_to_be_looked_at(system: ComposeSystem, client: openai.OpenAI) -> None:
     def learned() -> bool:
         client.completions.create(model=MODEL, prompt="Hello " * 50, max_tokens=32)
-        return all(system.look("exists", forecast_key(name)) == "1" for name in ENGINES)
+        return all(system.look("exists", forecast_key(name)) == "1" for name in system.engines)
 
     eventually_sync(learned, 60.0)
-    for name in ENGINES:
+    for name in system.engines:
         assert json.loads(system.look("get", forecast_key(name)))
         assert json.loads(system.look("get", engine_key(name)))
         assert system.look("exists", model_key(name)) == "1"
@@ -69,6 +73,17 @@ def test_prometheus_sees_every_service(system: ComposeSystem) -> None:
         return set(re.findall(r'job="(\w+)"', answer))
 
     eventually_sync(lambda: seen() == {"prism", "forecaster", "lens"}, 30.0)
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
+def test_prometheus_has_whatever_a_dashboard_shows(system: ComposeSystem, dashboard: Path) -> None:
+    shown = json.loads(dashboard.read_text())
+    queries = [target["expr"] for panel in shown["panels"] for target in panel["targets"]]
+    asked = {name for query in queries for name in re.findall(r"\b(?:lens|prism|forecaster)_\w+", query)}
+    with urllib.request.urlopen(f"{system.prometheus_url}/api/v1/metadata") as answer:
+        families = set(json.load(answer)["data"])
+    assert asked
+    assert not {name for name in asked if not {name, *(name.removesuffix(part) for part in SAMPLES)} & families}
 
 
 def test_the_load_generator_leaves_its_report_on_the_host(system: ComposeSystem) -> None:
