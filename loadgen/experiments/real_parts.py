@@ -81,11 +81,11 @@ PARTS = (
     Part(
         name=REAL,
         profiles=(),
-        load=live_loads.LLAMACPP._replace(duration_s=12.0),
+        load=live_loads.LLAMACPP._replace(duration_s=10.0),
         # Among the best of 16 to 512 on one such engine.
         fixed="static-64",
         # In the simulator's hard case: no profile stands for these engines.
         reactive="weighted-least-tokens",
-        rates_per_s=(1.0, 1.3, 1.7, 2.2, 2.9),
+        rates_per_s=(1.0, 1.4, 2.0, 2.8),
     ),
 )

@@ -97,13 +97,16 @@ class Runs:
         return real_row(part.name, system, times_capacity, report, alone_s, again=again)
 
     async def learn(self) -> None:
-        """Fleet by fleet a light load over all its routers, so that step models, lengths and errors are known."""
-        for planner in dict.fromkeys(system.planner for system in self._addresses):
-            of_fleet = [system for system in self._addresses if system.planner == planner]
-            rate_per_s = self._part.rates_per_s[0] / len(of_fleet)
-            await asyncio.gather(
-                *(self.run(system, rate_per_s, WARM_UP_SEED + place) for place, system in enumerate(of_fleet))
-            )
+        """A light load over all routers of each fleet, so that step models, lengths and errors are known.
+
+        Fleet by fleet, where engines compute: they would learn how long steps take while others have the processors.
+        """
+        planners = dict.fromkeys(system.planner for system in self._addresses)
+        if self._part.is_emulated:
+            await asyncio.gather(*(self._learn(planner) for planner in planners))
+        else:
+            for planner in planners:
+                await self._learn(planner)
 
     async def capacity_per_s(self, seeds: int, console: Console) -> float:
         """The highest rate up to which the reactive router over lens attains what it should; at least the lowest that is tried."""
@@ -118,6 +121,13 @@ class Runs:
                 break
             capacity_per_s = rate_per_s
         return capacity_per_s
+
+    async def _learn(self, planner: str) -> None:
+        of_fleet = [system for system in self._addresses if system.planner == planner]
+        rate_per_s = self._part.rates_per_s[0] / len(of_fleet)
+        await asyncio.gather(
+            *(self.run(system, rate_per_s, WARM_UP_SEED + place) for place, system in enumerate(of_fleet))
+        )
 
 
 async def compare(
