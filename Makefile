@@ -91,7 +91,7 @@ eval-model: setup ## judge step-time models on step logs of real engines, LOGS="
 	@test -n "$(LOGS)" || { echo 'eval-model needs step logs: make eval-model LOGS="a.jsonl b.jsonl"' >&2; exit 2; }
 	@$(BIN)/python -m loadgen.evaluation $(if $(SLOWDOWN),--slowdown $(SLOWDOWN)) $(LOGS)
 
-TEST_CONTAINERS = set -a && . infra/images/debian/images.env && $(BIN)/python -m pytest tests/compose --ignore tests/compose/soak
+TEST_CONTAINERS = set -a && . infra/images/debian/images.env && $(BIN)/python -m pytest tests/compose --ignore tests/compose/soak --timeout 600
 
 # What waits for nothing but processors goes side by side; what measures time has the machine to itself.
 test: setup ## everything that must hold: lint, types, import rules, all tests; CONTAINERS=1, as root: those of test-compose, too

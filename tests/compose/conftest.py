@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 
 from tests.compose.load import Fault, write_row
-from tests.compose.system import EMULATED, ROOT, ComposeSystem, started
+from tests.compose.system import EMULATED, ROOT, TELEMETRY_MAX_BYTES, ComposeSystem, started
 
 CHAOS = ROOT / "runs" / "chaos.jsonl"
 
 
 @pytest.fixture(scope="session")
 def system() -> Iterator[ComposeSystem]:
-    with started(ComposeSystem("synergysched-test", EMULATED, {"TELEMETRY_MAX_BYTES": str(8 << 20)})) as running:
+    with started(
+        ComposeSystem("synergysched-test", EMULATED, {"TELEMETRY_MAX_BYTES": str(TELEMETRY_MAX_BYTES)})
+    ) as running:
         yield running
 
 

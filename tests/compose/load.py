@@ -6,14 +6,14 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 import msgspec
 
 from tests.servers import eventually
 
-EVENT_END = b"\n\n"
+EVENT_END, DATA, DONE = b"\n\n", b"data: ", b"[DONE]"
 HANGS_AFTER_S = 45.0
 AT_ONCE = 8
 """Requests that are always under way: half of them streams."""
@@ -21,6 +21,7 @@ UNDISTURBED = 24
 """Answers in a row that show that all is well again."""
 MODEL = "Llama-3.1-8B"
 BODY: Mapping[str, object] = {"model": MODEL, "prompt": "Hello " * 100, "max_tokens": 40}
+STREAMED: Mapping[str, object] = {"stream": True, "stream_options": {"include_usage": True}}
 PROPER_ERRORS = frozenset({429, 502, 503})
 
 
@@ -53,17 +54,17 @@ class Fault(msgspec.Struct, frozen=True):
     failed_after_first_token: int
     hung: int
     recovery_s: float
-    """Until from then on as many requests as are always under way, three times over, were answered without an exception."""
+    """Until all containers were healthy, and from then on as many requests as are always under way, three times over, were
+    answered without an exception."""
 
 
 class Load:
     """Requests under way; `ended` grows."""
 
-    def __init__(self, url: str, body: Mapping[str, object]) -> None:
+    def __init__(self, url: str) -> None:
         self.ended: list[Ended] = []
         self.is_over = False
         self._url = url
-        self._body = body
 
     async def one_after_the_other(self, session: aiohttp.ClientSession, *, stream: bool) -> None:
         """Ask until it is over."""
@@ -81,7 +82,8 @@ class Load:
     async def _ask(self, session: aiohttp.ClientSession, *, stream: bool) -> tuple[End, str]:
         data = b""
         try:
-            async with session.post(self._url + "/v1/completions", json={**self._body, "stream": stream}) as response:
+            body = {**BODY, **(STREAMED if stream else {})}
+            async with session.post(self._url + "/v1/completions", json=body) as response:
                 async for chunk in response.content.iter_any():
                     data += chunk
         except aiohttp.ClientError as error:
@@ -90,12 +92,21 @@ class Load:
             assert response.status in PROPER_ERRORS, data
             return End.FAILED_BEFORE, _message(data)
         if not stream:
-            assert msgspec.json.decode(data)["choices"][0]["finish_reason"] == "length"
+            _check_whole([msgspec.json.decode(data)])
             return End.ANSWERED, ""
-        last = [event for event in data.split(EVENT_END) if event.startswith(b"data: ")][-1].removeprefix(b"data: ")
-        if last == b"[DONE]":
+        *told, last = [event.removeprefix(DATA) for event in data.split(EVENT_END) if event.startswith(DATA)]
+        if last == DONE:
+            _check_whole([msgspec.json.decode(event) for event in told])
             return End.ANSWERED, ""
         return End.FAILED_AFTER, _message(last)
+
+
+def _check_whole(parts: Sequence[Mapping[str, Any]]) -> None:
+    """Of an answer: it ended once, with as many tokens as were asked for, whatever was computed again meanwhile."""
+    reasons = [choice["finish_reason"] for part in parts for choice in part["choices"]]
+    assert [reason for reason in reasons if reason] == ["length"], reasons
+    counted = [part["usage"]["completion_tokens"] for part in parts if part.get("usage")]
+    assert counted == [BODY["max_tokens"]], counted
 
 
 def _message(data: bytes) -> str:
@@ -106,9 +117,9 @@ def _message(data: bytes) -> str:
 
 
 @contextlib.asynccontextmanager
-async def load(url: str, body: Mapping[str, object] = BODY) -> AsyncIterator[Load]:
+async def load(url: str) -> AsyncIterator[Load]:
     """Keep requests under way."""
-    running = Load(url, body)
+    running = Load(url)
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
         for place in range(AT_ONCE):
             group.create_task(running.one_after_the_other(session, stream=bool(place % 2)))

@@ -25,6 +25,8 @@ ENGINES: Mapping[str, Sequence[str]] = {EMULATED: ("h100", "a6000"), REAL: ("lar
 OF_ALL_PROFILES = ("nats", "redis", "forecaster", "prism", "front", "prometheus")
 UP_WITHIN_S = 240.0
 STOPPED_WITHIN_S = 30.0
+TELEMETRY_MAX_BYTES = 8 << 20
+"""What NATS may keep of it here, so that it can be filled."""
 LOOK_AGAIN_S = 0.5
 """At how all containers are: Docker looks at each, and what waits for it is on the same machine."""
 IMAGES = "localhost/synergysched"
@@ -61,13 +63,14 @@ class ComposeSystem:
         self._prometheus_port = free_port()
         self.prometheus_url = f"http://127.0.0.1:{self._prometheus_port}"
         self._docker: Any = docker.from_env()
+        reports = (ROOT / "runs").stat()
         self._environment = {
             **os.environ,
             **settings,
             "COMPOSE_PROFILES": profile,
             "COMPOSE_PROJECT_NAME": project,
             "SYNERGY_PORT": str(self.port),
-            "LOADGEN_USER": f"{os.getuid()}:{os.getgid()}",
+            "LOADGEN_USER": f"{reports.st_uid}:{reports.st_gid}",
             "PROMETHEUS_PORT": str(self._prometheus_port),
         }
 
@@ -138,9 +141,11 @@ class ComposeSystem:
             raise
 
     def kill(self, service: str) -> Container:
-        """End the first process of one of its containers as a crash would, so that Docker starts it again; returns the container."""
+        """End the first process of one of its containers as a crash would, until Docker starts it again; returns the container."""
         container, *_ = self.containers(service)
+        restarts = _restarts(container)
         os.kill(self._pid(container), signal.SIGKILL)
+        eventually_sync(lambda: _restarts(container) > restarts, STOPPED_WITHIN_S)
         return container
 
     def send(self, service: str, number: signal.Signals) -> None:
@@ -246,6 +251,12 @@ class ComposeSystem:
         pid: int = container.attrs["State"]["Pid"]
         assert pid, f"{container.name} does not run"
         return pid
+
+
+def _restarts(container: Container) -> int:
+    container.reload()
+    count: int = container.attrs["RestartCount"]
+    return count
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Whatever breaks under load, each request ends once, and all is well within 15 s."""
+"""Whatever breaks under load, each request ends once, all is well within 15 s, and nothing that was learned is lost."""
 
 import asyncio
 import signal
@@ -20,7 +20,7 @@ async def test_who_is_killed_under_load_comes_back_and_takes_nothing_along_but_w
         await asyncio.to_thread(system.kill, service)
 
     running = await broken(system, chaos, f"{service} killed", kill)
-    if service in ("forecaster", "nats", "redis", "prometheus"):
+    if service not in ("lens-h100", "prism", "front"):
         assert_all_answered(running)
 
 

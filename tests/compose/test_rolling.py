@@ -1,4 +1,4 @@
-"""A new version of everything of ours, which also writes messages by the next schema, comes under load, and goes again: nobody who asks notices."""
+"""A new version of all of ours but engines, which also writes messages by the next schema, comes under load, and goes again: nobody who asks notices."""
 
 import asyncio
 import json
@@ -27,6 +27,8 @@ def next_version(system: ComposeSystem) -> Iterator[str]:
         system.derive(service, NEXT, BY_NEXT_SCHEMA)
     yield NEXT
     for service in services:
+        if any(c.attrs["Config"]["Image"].endswith(f":{NEXT}") for c in system.containers(service)):
+            system.replace(service)  # a test has ended halfway
         system.untag(service, NEXT)
 
 
@@ -45,10 +47,10 @@ async def test_a_new_version_with_the_next_schema_is_rolled_out_and_back_without
             await asyncio.to_thread(system.replace, service)
         await asyncio.to_thread(system.relieve, "prism")
 
-    fault = "everything of ours replaced one by one by a version with the next schema"
+    fault = "prism, forecaster and lenses replaced one by one by a version with the next schema"
     assert_all_answered(await broken(system, chaos, fault, roll_out))
     assert schemas(system) == {2}
-    assert_all_answered(await broken(system, chaos, fault + ", and back", roll_back))
+    assert_all_answered(await broken(system, chaos, fault + ", and back", roll_back, forgets=True))
     assert schemas(system) == {1}
 
 

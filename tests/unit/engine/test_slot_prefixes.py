@@ -140,11 +140,11 @@ def test_a_conversation_of_many_turns_each_a_copy_of_the_last_stays_cheap():
     info = msgspec.structs.replace(INFO, max_context_tokens=4 * turns + 4, kv_blocks_total=turns + 1)
     table = SlotTable(info)
     run(table, plan(first(0, 4)))
-    started_s = time.perf_counter()
+    started_s = time.process_time()
     for turn in range(1, turns):
         run(table, plan(copy(turn % 2, (turn + 1) % 2, 4 * turn, num_tokens=4)))
         run(table, plan(released=((turn + 1) % 2,)))
         assert table.blocks_used == turn + 1
-    assert (time.perf_counter() - started_s) / turns < 1e-3
+    assert (time.process_time() - started_s) / turns < 1e-3
     run(table, plan(released=((turns - 1) % 2,)))
     assert table.blocks_used == 0
