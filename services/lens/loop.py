@@ -63,6 +63,9 @@ class StepLoop:
         """None until the engine has answered for the first time."""
         self.serving = asyncio.Event()
         """Whether the engine is there; one that was lost is so only when it has answered again."""
+        self.is_warm = False
+        """Whether the model knows this engine. Before, what it foresees is no reason to think that an answer does not come any more: a
+        small machine that starts everything at once takes that long."""
         self._connect = connect
         self._report = report
         self._readiness = readiness
@@ -201,7 +204,9 @@ class StepLoop:
             self._report(IdleReport(idle_s=time.monotonic() - since_s))
 
     async def _receive(self, session: EngineSession) -> StepResult:
-        timeout_s = answer_timeout_s(self._scheduler.in_flight, self._step_timeout_s)
+        timeout_s = self._step_timeout_s
+        if self.is_warm:
+            timeout_s = answer_timeout_s(self._scheduler.in_flight, self._step_timeout_s)
         try:
             async with asyncio.timeout(timeout_s):
                 result = await session.receive()

@@ -21,12 +21,17 @@ RETRY_S = 1.0
 
 
 async def warm_up(loop: StepLoop) -> None:
-    """Run prompts of several lengths, first one by one, then all at once; again, if the engine is lost meanwhile."""
+    """Run prompts of several lengths, first one by one, then all at once; again, if the engine is lost meanwhile.
+
+    Afterwards an engine is held to what is foreseen of it.
+    """
     while True:
         await loop.serving.wait()
         try:
             async with asyncio.timeout(DEADLINE_S):
-                return await _run_prompts(loop)
+                await _run_prompts(loop)
+                loop.is_warm = True
+                return
         except (ApiError, TimeoutError) as error:
             log.warning("warm-up failed, trying again", problem=str(error) or f"not done within {DEADLINE_S} s")
             await asyncio.sleep(RETRY_S)

@@ -410,3 +410,22 @@ async def test_leaving_a_generation_cancels_it():
 async def test_before_the_engine_has_answered_requests_are_refused():
     with pytest.raises(Unavailable), Rig(FakeEngine()).loop.generate(sequence()):
         pass
+
+
+async def test_an_engine_is_held_to_what_is_foreseen_of_it_only_when_it_has_warmed_up(monkeypatch):
+    monkeypatch.setattr(loop_module, "LEAST_ANSWER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(loop_module, "MOST_TIMES_FORESEEN", 0.0)
+    rig = Rig(FakeEngine())
+    async with rig.running():
+        await rig.loop.serving.wait()
+        rig.engine.sessions[0].running.clear()
+        late = asyncio.create_task(tokens_of(rig.loop, sequence(4, 6)))
+        with pytest.raises(AssertionError):
+            await eventually(lambda: len(rig.engine.sessions) > 1, 0.3)
+        rig.engine.sessions[0].running.set()
+        assert await late == [4, 5, 6, 7, 8, 9]
+        rig.loop.is_warm = True
+        rig.engine.sessions[0].running.clear()
+        kept = asyncio.create_task(tokens_of(rig.loop, sequence(4, 6)))
+        await eventually(lambda: len(rig.engine.sessions) > 1)
+        assert await kept == [4, 5, 6, 7, 8, 9]
