@@ -75,8 +75,8 @@ async def test_who_has_waited_long_enough_gives_up(room: WaitingRoom) -> None:
         return None
 
     began_s = time.monotonic()
-    assert await room.hold(attempt, 0, began_s + 0.12, time.monotonic) is None
-    assert 0.12 <= time.monotonic() - began_s < 2.0
+    assert await room.hold(attempt, 0, began_s + 1.0, time.monotonic) is None
+    assert 1.0 <= time.monotonic() - began_s < LONG_S
     assert attempts >= 2
 
 
@@ -103,10 +103,17 @@ async def test_however_many_wait_a_round_ends_after_a_few_who_came_in_vain(room:
         nonlocal attempts
         attempts += 1
 
-    until_s = time.monotonic() + 0.3
-    held = [room.hold(attempt, number % 3, until_s, time.monotonic) for number in range(MOST_WAITING)]
-    assert set(await asyncio.gather(*held)) == {None}
-    assert MOST_REFUSED <= attempts <= MOST_REFUSED * 0.3 / BETWEEN_ROUNDS_S
+    began_s = time.monotonic()
+    until_s = began_s + LONG_S
+    async with asyncio.TaskGroup() as group:
+        held = [
+            group.create_task(room.hold(attempt, number % 3, until_s, time.monotonic)) for number in range(MOST_WAITING)
+        ]
+        await eventually(lambda: attempts >= 3 * MOST_REFUSED)
+        rounds = (time.monotonic() - began_s) / BETWEEN_ROUNDS_S
+        for task in held:
+            task.cancel()
+    assert attempts <= MOST_REFUSED * rounds
 
 
 async def test_nobody_is_shut_out_by_higher_ones_who_come_in_vain(room: WaitingRoom) -> None:
